@@ -45,8 +45,8 @@ link_flags() {
 usual_time() { # MODULE COUNT: so that nobody thinks that it hangs (measured on 2 cores with an empty Go build cache)
   case $1 in
   kubernetes) if [ "$2" -gt 5 ]; then echo "10 to 13 minutes"; else echo "up to 7 minutes"; fi ;;
-  helm) echo "2 to 3 minutes" ;;
-  lint) echo "3 to 4 minutes" ;;
+  helm) echo "about 2 minutes" ;;
+  lint) echo "1 to 2 minutes" ;;
   esac
 }
 
@@ -66,7 +66,7 @@ build() {
   for row in "$@"; do pkgs+=("${row#* }"); done
   mkdir -p "$dir"; tmp=$(mktemp -d "$dir/.building.XXXXXX")
   # shellcheck disable=SC2064
-  trap "rm -rf '$tmp'" EXIT
+  trap "rm -rf '$tmp'; rmdir '$dir' 2>/dev/null || true" EXIT
   echo "Building $(printf '%s ' "${@%% *}")(once for this version, $(usual_time "$module" $#) on 2 cores when nothing is cached)" >&2
   start=$SECONDS
   mkdir "$tmp/bin"
