@@ -1,0 +1,135 @@
+package v1alpha1
+
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// RedisType names a kind of Redis.
+//
+// +kubebuilder:validation:Enum=Standalone;External
+type RedisType string
+
+// The values of RedisType.
+const (
+	// RedisStandalone is one Redis made by the operator.
+	RedisStandalone RedisType = "Standalone"
+	// RedisExternal is a Redis that somebody else runs.
+	RedisExternal RedisType = "External"
+)
+
+// Redis is where the gateways meet; a union by type.
+//
+// +kubebuilder:validation:XValidation:rule="self.type != 'External' || has(self.external)",message="redis.type External needs redis.external with addresses, for example [\"redis.example.com:6379\"]"
+// +kubebuilder:validation:XValidation:rule="self.type == 'External' || !has(self.external)",message="redis.external is set but redis.type is not External; set redis.type to External, or remove redis.external"
+// +kubebuilder:validation:XValidation:rule="self.type == 'Standalone' || !has(self.standalone)",message="redis.standalone is set but redis.type is not Standalone; set redis.type to Standalone, or remove redis.standalone"
+type Redis struct {
+	// type is Standalone (default: one Redis made by the operator) or External (one that somebody else runs).
+	// +kubebuilder:default=Standalone
+	// +optional
+	Type RedisType `json:"type,omitempty"`
+	// standalone configures the Redis that the operator makes; only with type Standalone.
+	// +optional
+	Standalone *StandaloneRedis `json:"standalone,omitempty"`
+	// external says where the Redis is; only with type External.
+	// +optional
+	External *ExternalRedis `json:"external,omitempty"`
+}
+
+// StandaloneRedis is one Redis made by the operator. It never evicts: when its memory is full, publishers get unavailable.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.resources) || !has(self.resources.limits) || !('memory' in self.resources.limits) || quantity(string(self.maxMemory)).isLessThan(quantity(string(self.resources.limits['memory'])))",message="redis.standalone.maxMemory must be below resources.limits.memory, since Redis needs room beside its data; leave at least half of maxMemory on top"
+type StandaloneRedis struct {
+	// storage keeps an append-only file on a volume; absent: memory only.
+	// +optional
+	Storage *Storage `json:"storage,omitempty"`
+	// resources of the Redis container; default: requests of 100m CPU and a memory request and limit of one and a half times maxMemory.
+	// +optional
+	Resources *Resources `json:"resources,omitempty"`
+	// image of Redis 7.0 or later, or Valkey; default: the one that the operator was released with.
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^[A-Za-z0-9][A-Za-z0-9._/:@-]*$')",message="write an image reference such as registry.example.com/redis:7.4"
+	// +optional
+	Image string `json:"image,omitempty"`
+	// maxMemory for data, at least 16Mi, default 256Mi.
+	// +kubebuilder:default="256Mi"
+	// +kubebuilder:validation:XValidation:rule="isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('16Mi')) >= 0",message="write an amount of memory of at least 16Mi, for example 256Mi"
+	// +optional
+	MaxMemory resource.Quantity `json:"maxMemory,omitzero"`
+}
+
+// OnDelete says what becomes of a volume when its WebSocketCluster is deleted.
+//
+// +kubebuilder:validation:Enum=Retain;Delete
+type OnDelete string
+
+// The values of OnDelete.
+const (
+	OnDeleteRetain OnDelete = "Retain"
+	OnDeleteDelete OnDelete = "Delete"
+)
+
+// Storage is one volume a Redis.
+//
+// +kubebuilder:validation:XValidation:rule="self.size == oldSelf.size && has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",message="storage.size and storage.storageClassName cannot be changed, since Kubernetes keeps the claims of a StatefulSet as they are; expand the PersistentVolumeClaim itself, or make a new WebSocketCluster"
+type Storage struct {
+	// size of the volume, at least 1Mi; leave room for twice maxMemory.
+	// +kubebuilder:validation:XValidation:rule="isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('1Mi')) >= 0",message="write the size of a volume, for example 1Gi"
+	// +required
+	Size resource.Quantity `json:"size"`
+	// storageClassName of the volume; absent: the cluster's default class.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	StorageClassName *string `json:"storageClassName,omitempty"`
+	// onDelete is Retain (default: the volume outlives the WebSocketCluster) or Delete.
+	// +kubebuilder:default=Retain
+	// +optional
+	OnDelete OnDelete `json:"onDelete,omitempty"`
+}
+
+// ExternalMode names how an external Redis is set up.
+//
+// +kubebuilder:validation:Enum=Standalone
+type ExternalMode string
+
+// ExternalStandalone is one Redis, or a proxy that looks like one.
+const ExternalStandalone ExternalMode = "Standalone"
+
+// ExternalRedis is a Redis that somebody else runs. Its user needs every command on keys and channels that start with
+// the cluster's prefix, <namespace>.<name>.
+//
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Standalone' || size(self.addresses) == 1",message="redis.external.mode Standalone takes exactly one address"
+// +kubebuilder:validation:XValidation:rule="!has(self.usernameSecretRef) || has(self.passwordSecretRef)",message="redis.external.usernameSecretRef needs passwordSecretRef beside it"
+type ExternalRedis struct {
+	// mode is Standalone (default).
+	// +kubebuilder:default=Standalone
+	// +optional
+	Mode ExternalMode `json:"mode,omitempty"`
+	// addresses as host:port, 1 to 16.
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=300
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([A-Za-z0-9._-]+|\\\\[[0-9a-fA-F:.]+\\\\]):[0-9]{1,5}$')",message="write an address as host:port without a scheme, such as redis.example.com:6379; TLS is switched on by redis.external.tls"
+	// +required
+	Addresses []string `json:"addresses"`
+	// usernameSecretRef names the entry of a Secret with the user name; absent: the user named default. A changed name is read
+	// when pods restart.
+	// +optional
+	UsernameSecretRef *SecretKeyReference `json:"usernameSecretRef,omitempty"`
+	// passwordSecretRef names the entry of a Secret with the password; absent: none. A changed password is used for new connections.
+	// +optional
+	PasswordSecretRef *SecretKeyReference `json:"passwordSecretRef,omitempty"`
+	// tls, when present (also empty), switches TLS on.
+	// +optional
+	TLS *RedisTLS `json:"tls,omitempty"`
+}
+
+// RedisTLS says how a TLS connection to Redis is checked.
+type RedisTLS struct {
+	// caSecretRef names the entry of a Secret with the certificates that are trusted, in PEM; absent: the system's.
+	// +optional
+	CASecretRef *SecretKeyReference `json:"caSecretRef,omitempty"`
+	// certSecretRef names a Secret of type kubernetes.io/tls with the client's certificate; absent: none.
+	// +optional
+	CertSecretRef *SecretReference `json:"certSecretRef,omitempty"`
+}
