@@ -1,0 +1,110 @@
+package socket
+
+import "golang.org/x/sys/unix"
+
+// maxVectors is how many queued buffers one writev takes along.
+const maxVectors = 64
+
+func (c *Conn) sendLocked(b *Buffer) {
+	if c.state != open || len(b.B) == 0 {
+		return
+	}
+	from := 0
+	if len(c.queue) == 0 {
+		n, ok := c.writeLocked(b.B)
+		if !ok || n == len(b.B) {
+			return
+		}
+		from = n
+	}
+	rest := len(b.B) - from
+	if c.overLocked(rest) {
+		c.closeLocked(closeSlowConsumer, "the client reads too slowly", SlowConsumer)
+		return
+	}
+	b.retain()
+	c.queue = append(c.queue, queued{b, from})
+	c.countQueued(rest)
+}
+
+// closeSlowConsumer is protocol.CloseSlowConsumer; this package knows only the codes that it has to send by itself.
+const closeSlowConsumer = 4408
+
+// overLocked tells whether n more bytes may not be queued. A single buffer may be larger than the bound of a connection that
+// has nothing queued: it was the socket that could not take it whole.
+func (c *Conn) overLocked(n int) bool {
+	config := &c.poller.reactor.config
+	if len(c.queue) > 0 && c.queuedBytes+n > config.SendQueueBytes {
+		return true
+	}
+	return config.MaxQueuedBytes > 0 && c.poller.reactor.queuedBytes.Load()+int64(n) > config.MaxQueuedBytes
+}
+
+// writeLocked writes p until the socket takes no more; the kernel then tells the poller when there is room again.
+// It returns false when the connection broke.
+func (c *Conn) writeLocked(p []byte) (int, bool) {
+	written := 0
+	for written < len(p) {
+		n, err := unix.Write(int(c.fd), p[written:])
+		switch err {
+		case nil:
+			written += n
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return written, true
+		default:
+			c.breakLocked()
+			return written, false
+		}
+	}
+	return written, true
+}
+
+// flush writes what is queued, on the poller's goroutine, when the kernel says that there is room.
+func (c *Conn) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var vectors [maxVectors][]byte
+	for len(c.queue) > 0 && c.state < broken {
+		n := 0
+		for n < len(c.queue) && n < maxVectors {
+			vectors[n] = c.queue[n].buffer.B[c.queue[n].from:]
+			n++
+		}
+		written, err := unix.Writev(int(c.fd), vectors[:n])
+		switch err {
+		case nil:
+			c.consumeLocked(written)
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return
+		default:
+			c.breakLocked()
+			return
+		}
+	}
+	if len(c.queue) == 0 {
+		c.queue = nil
+		if c.state == closing {
+			c.postLocked()
+		}
+	}
+}
+
+// consumeLocked takes n written bytes off the queue.
+func (c *Conn) consumeLocked(n int) {
+	c.countQueued(-n)
+	done := 0
+	for n > 0 {
+		q := &c.queue[done]
+		rest := len(q.buffer.B) - q.from
+		if n < rest {
+			q.from += n
+			break
+		}
+		n -= rest
+		q.buffer.Release()
+		done++
+	}
+	c.queue = append(c.queue[:0], c.queue[done:]...)
+}
