@@ -66,11 +66,17 @@ type Message struct {
 	TS int64
 }
 
-const messageStart = `{"type":"message"`
+// Every message frame starts with its type and time, so that epoch and offset can be put in and the time be read without parsing.
+const (
+	messageStart = `{"type":"message"`
+	timeStart    = `,"ts":`
+)
 
 // AppendMessage appends a message frame without epoch and offset, which are only known to the log: AppendMessageAt adds them.
 func AppendMessage(dst []byte, m *Message) []byte {
-	dst = append(dst, messageStart+`,"message_id":`...)
+	dst = append(dst, messageStart+timeStart...)
+	dst = strconv.AppendInt(dst, m.TS, 10)
+	dst = append(dst, `,"message_id":`...)
 	dst = AppendString(dst, m.ID)
 	if m.RoomID != nil {
 		dst = append(dst, `,"room_id":`...)
@@ -83,8 +89,6 @@ func AppendMessage(dst []byte, m *Message) []byte {
 		dst = append(dst, `,"from":`...)
 		dst = AppendString(dst, m.From)
 	}
-	dst = append(dst, `,"ts":`...)
-	dst = strconv.AppendInt(dst, m.TS, 10)
 	dst = append(dst, `,"data":`...)
 	dst = append(dst, m.Data...)
 	return append(dst, '}')
@@ -99,6 +103,17 @@ func AppendMessageAt(dst, body []byte, at Position) []byte {
 	dst = append(dst, messageStart+`,`...)
 	dst = appendPosition(dst, at)
 	return append(dst, body[len(messageStart):]...)
+}
+
+// MessageTime returns the TS of a body that AppendMessage made, in milliseconds since 1970.
+func MessageTime(body []byte) (ts int64) {
+	for _, c := range body[min(len(body), len(messageStart+timeStart)):] {
+		if c < '0' || c > '9' {
+			break
+		}
+		ts = ts*10 + int64(c-'0')
+	}
+	return ts
 }
 
 func appendPosition(dst []byte, at Position) []byte {

@@ -13,11 +13,11 @@ func TestFramesReadAsTheContractSays(t *testing.T) {
 			`{"type":"welcome","connection_id":"c","user_id":"u\n","node":"n","server_time":1,"heartbeat_ms":25000,"max_message_bytes":65536}`},
 		"welcome with a token and an inbox": {string(AppendWelcome(nil, &Welcome{ConnectionID: "c", UserID: "u", Node: "n", ExpiresAt: 9, Inbox: &Position{"e", 4}})),
 			`{"type":"welcome","connection_id":"c","user_id":"u","node":"n","server_time":0,"heartbeat_ms":0,"max_message_bytes":0,"expires_at":9,"inbox":{"epoch":"e","offset":4}}`},
-		"message": {string(message), `{"type":"message","message_id":"m1","room_id":"lob\"by","from":"alice","ts":17,"data":{"t":"hi"}}`},
+		"message": {string(message), `{"type":"message","ts":17,"message_id":"m1","room_id":"lob\"by","from":"alice","data":{"t":"hi"}}`},
 		"message to a user from the server": {string(AppendMessage(nil, &Message{ID: "m1", TargetUserID: []byte("bob"), Data: []byte(`1`), TS: 17})),
-			`{"type":"message","message_id":"m1","target_user_id":"bob","ts":17,"data":1}`},
+			`{"type":"message","ts":17,"message_id":"m1","target_user_id":"bob","data":1}`},
 		"message in a log": {string(AppendMessageAt(nil, message, Position{"e", 5})),
-			`{"type":"message","epoch":"e","offset":5,"message_id":"m1","room_id":"lob\"by","from":"alice","ts":17,"data":{"t":"hi"}}`},
+			`{"type":"message","epoch":"e","offset":5,"ts":17,"message_id":"m1","room_id":"lob\"by","from":"alice","data":{"t":"hi"}}`},
 		"message without a log": {string(AppendMessageAt(nil, message, Position{})), string(message)},
 		"ack":                   {string(AppendAck(nil, []byte("7"))), `{"type":"ack","id":"7"}`},
 		"ack of a join":         {string(AppendJoinAck(nil, []byte("7"), "r")), `{"type":"ack","id":"7","room_id":"r"}`},
@@ -26,6 +26,9 @@ func TestFramesReadAsTheContractSays(t *testing.T) {
 		"error":                 {string(AppendError(nil, []byte("7"), CodeForbidden, "no")), `{"type":"error","id":"7","code":"forbidden","message":"no"}`},
 		"error without an id":   {string(AppendError(nil, nil, CodeBadRequest, "no")), `{"type":"error","code":"bad_request","message":"no"}`},
 		"reconnect":             {string(AppendReconnect(nil, ReconnectDraining, 1500)), `{"type":"reconnect","reason":"draining","delay_ms":1500}`},
+	}
+	if got := MessageTime(message); got != 17 {
+		t.Errorf("the time of the message reads as %d, want 17", got)
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
