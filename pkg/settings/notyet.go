@@ -1,0 +1,27 @@
+package settings
+
+// NotYet lists the keys that are set but not built in this version: they are validated, and change nothing. The process
+// logs each once. This is the only place that knows.
+func NotYet(s Settings) []string {
+	var keys []string
+	add := func(set bool, key string) {
+		if set {
+			keys = append(keys, key)
+		}
+	}
+	history, presence := false, false
+	for _, policy := range s.Rooms {
+		history = history || policy.History != nil
+		presence = presence || policy.Presence
+	}
+	add(history, "rooms.history")
+	add(presence, "rooms.presence")
+	add(s.Inbox != nil, "inbox")
+	add(s.Compression, "compression")
+	add(s.Limits.MaxConnectionsPerUser > 0, "limits.maxConnectionsPerUser")
+	add(s.APIListen != "" && s.APIKeyFile != "", "apiListen")
+	if backplane, err := parseBackplane(s.Backplane); err == nil && len(backplane.hosts) > 0 {
+		add(backplane.scheme != "redis" && backplane.scheme != "rediss", "backplane "+backplane.scheme+"://")
+	}
+	return keys
+}
