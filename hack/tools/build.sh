@@ -91,7 +91,8 @@ progress() { # PID LOG START: elapsed time and compiled packages, every second o
     sleep 1 & wait $! || true
     local t=$((SECONDS - $3))
     if [ $((t % every)) = 0 ] && kill -0 "$1" 2>/dev/null; then
-      local line; line=$(printf '  %d:%02d elapsed, %d packages compiled' $((t / 60)) $((t % 60)) "$(wc -l < "$2")")
+      local line compiled; compiled=$(wc -l < "$2")
+      line=$(printf '  %d:%02d elapsed, %s' $((t / 60)) $((t % 60)) "$([ "$compiled" = 0 ] && echo linking || echo "$compiled packages compiled")")
       if [ -t 2 ]; then printf '\r%s ' "$line" >&2; else echo "$line" >&2; fi
     fi
   done
