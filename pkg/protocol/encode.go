@@ -55,7 +55,7 @@ func AppendWelcome(dst []byte, w *Welcome) []byte {
 
 // Message is a publication as clients see it.
 type Message struct {
-	ID string
+	ID []byte
 	// RoomID or TargetUserID says where it was published; exactly one is set.
 	RoomID, TargetUserID []byte
 	// From is the publishing user; empty: the server API.
@@ -134,7 +134,7 @@ func appendAckStart(dst, id []byte) []byte {
 }
 
 // AppendJoinAck appends the ack of a join or leave.
-func AppendJoinAck(dst, id []byte, room string) []byte {
+func AppendJoinAck(dst, id, room []byte) []byte {
 	dst = appendAckStart(dst, id)
 	dst = append(dst, `,"room_id":`...)
 	dst = AppendString(dst, room)
@@ -142,7 +142,7 @@ func AppendJoinAck(dst, id []byte, room string) []byte {
 }
 
 // AppendPublishAck appends the ack of a publish; an offset of 0 means that the target has no history.
-func AppendPublishAck(dst, id []byte, messageID string, at Position) []byte {
+func AppendPublishAck(dst, id, messageID []byte, at Position) []byte {
 	dst = appendAckStart(dst, id)
 	dst = append(dst, `,"message_id":`...)
 	dst = AppendString(dst, messageID)

@@ -7,22 +7,22 @@ import (
 )
 
 func TestFramesReadAsTheContractSays(t *testing.T) {
-	message := AppendMessage(nil, &Message{ID: "m1", RoomID: []byte("lob\"by"), From: "alice", Data: []byte(`{"t":"hi"}`), TS: 17})
+	message := AppendMessage(nil, &Message{ID: []byte("m1"), RoomID: []byte("lob\"by"), From: "alice", Data: []byte(`{"t":"hi"}`), TS: 17})
 	tests := map[string]struct{ got, want string }{
 		"welcome": {string(AppendWelcome(nil, &Welcome{ConnectionID: "c", UserID: "u\n", Node: "n", ServerTime: 1, HeartbeatMS: 25000, MaxMessageBytes: 65536})),
 			`{"type":"welcome","connection_id":"c","user_id":"u\n","node":"n","server_time":1,"heartbeat_ms":25000,"max_message_bytes":65536}`},
 		"welcome with a token and an inbox": {string(AppendWelcome(nil, &Welcome{ConnectionID: "c", UserID: "u", Node: "n", ExpiresAt: 9, Inbox: &Position{"e", 4}})),
 			`{"type":"welcome","connection_id":"c","user_id":"u","node":"n","server_time":0,"heartbeat_ms":0,"max_message_bytes":0,"expires_at":9,"inbox":{"epoch":"e","offset":4}}`},
 		"message": {string(message), `{"type":"message","ts":17,"message_id":"m1","room_id":"lob\"by","from":"alice","data":{"t":"hi"}}`},
-		"message to a user from the server": {string(AppendMessage(nil, &Message{ID: "m1", TargetUserID: []byte("bob"), Data: []byte(`1`), TS: 17})),
+		"message to a user from the server": {string(AppendMessage(nil, &Message{ID: []byte("m1"), TargetUserID: []byte("bob"), Data: []byte(`1`), TS: 17})),
 			`{"type":"message","ts":17,"message_id":"m1","target_user_id":"bob","data":1}`},
 		"message in a log": {string(AppendMessageAt(nil, message, Position{"e", 5})),
 			`{"type":"message","epoch":"e","offset":5,"ts":17,"message_id":"m1","room_id":"lob\"by","from":"alice","data":{"t":"hi"}}`},
 		"message without a log": {string(AppendMessageAt(nil, message, Position{})), string(message)},
 		"ack":                   {string(AppendAck(nil, []byte("7"))), `{"type":"ack","id":"7"}`},
-		"ack of a join":         {string(AppendJoinAck(nil, []byte("7"), "r")), `{"type":"ack","id":"7","room_id":"r"}`},
-		"ack of a publish":      {string(AppendPublishAck(nil, []byte("7"), "m", Position{})), `{"type":"ack","id":"7","message_id":"m"}`},
-		"ack of a logged one":   {string(AppendPublishAck(nil, []byte("7"), "m", Position{"e", 2})), `{"type":"ack","id":"7","message_id":"m","epoch":"e","offset":2}`},
+		"ack of a join":         {string(AppendJoinAck(nil, []byte("7"), []byte("r"))), `{"type":"ack","id":"7","room_id":"r"}`},
+		"ack of a publish":      {string(AppendPublishAck(nil, []byte("7"), []byte("m"), Position{})), `{"type":"ack","id":"7","message_id":"m"}`},
+		"ack of a logged one":   {string(AppendPublishAck(nil, []byte("7"), []byte("m"), Position{"e", 2})), `{"type":"ack","id":"7","message_id":"m","epoch":"e","offset":2}`},
 		"error":                 {string(AppendError(nil, []byte("7"), CodeForbidden, "no")), `{"type":"error","id":"7","code":"forbidden","message":"no"}`},
 		"error without an id":   {string(AppendError(nil, nil, CodeBadRequest, "no")), `{"type":"error","code":"bad_request","message":"no"}`},
 		"reconnect":             {string(AppendReconnect(nil, ReconnectDraining, 1500)), `{"type":"reconnect","reason":"draining","delay_ms":1500}`},

@@ -1,0 +1,98 @@
+package hub
+
+import (
+	"context"
+
+	"github.com/wscluster/wscluster/pkg/backplane"
+)
+
+// Client is one connection as the hub sees it. ID, UserID and Sender are set by its maker and never change.
+// Join, Leave, Joined and Disconnect are for one goroutine at a time, the one that reads from the connection.
+type Client struct {
+	// ID is the connection id of the welcome frame.
+	ID     string
+	UserID string
+	Sender Sender
+
+	user  *Membership
+	rooms []*Membership
+}
+
+// Connect makes the client reachable under its user id. It blocks until messages to the user are certain to be delivered
+// here, or until ctx ends: then the client is connected all the same, and the subscription follows when it can. The greeting
+// is sent in between: after the subscription, and before any message.
+func (h *Hub) Connect(ctx context.Context, c *Client, greet func()) {
+	ch := h.acquire(backplane.Target{Kind: backplane.User, ID: c.UserID})
+	if !ch.isLive() {
+		live := make(chan struct{})
+		ch.whenLive(func() { close(live) })
+		select {
+		case <-live:
+		case <-ctx.Done():
+		}
+	}
+	greet()
+	c.user = ch.add(c)
+	h.stats.connections.Add(1)
+}
+
+// Disconnect takes the client out of all its rooms and from under its user id. It is called once.
+func (h *Hub) Disconnect(c *Client) {
+	for _, m := range c.rooms {
+		m.channel.remove(m)
+	}
+	c.rooms = nil
+	c.user.channel.remove(c.user)
+	h.stats.connections.Add(-1)
+}
+
+// Join makes the client a member of the room and calls done when messages published from then on are certain to be
+// delivered: at once if this process is subscribed already, else on another goroutine when the backplane has confirmed,
+// however long that takes. Joining again changes nothing and calls done on the same terms.
+func (h *Hub) Join(c *Client, room string, done func()) {
+	m := membership(c, room)
+	if m == nil {
+		m = h.acquire(backplane.Target{Kind: backplane.Room, ID: room}).add(c)
+		c.rooms = append(c.rooms, m)
+	}
+	m.channel.whenLive(done)
+}
+
+// Leave ends the client's membership; leaving a room that it is not in does nothing.
+func (h *Hub) Leave(c *Client, room []byte) {
+	m := membership(c, room)
+	if m == nil {
+		return
+	}
+	last := len(c.rooms) - 1
+	for i := range c.rooms {
+		if c.rooms[i] == m {
+			c.rooms[i] = c.rooms[last]
+			break
+		}
+	}
+	c.rooms[last] = nil
+	c.rooms = c.rooms[:last]
+	m.channel.remove(m)
+}
+
+// Rooms returns the number of rooms that the client is in.
+func (c *Client) Rooms() int { return len(c.rooms) }
+
+// RoomTarget returns the target of a room for publishing, and whether the client is a member. For members it costs nothing.
+func (c *Client) RoomTarget(room []byte) (backplane.Target, bool) {
+	if m := membership(c, room); m != nil {
+		return m.channel.target, true
+	}
+	return backplane.Target{Kind: backplane.Room, ID: string(room)}, false
+}
+
+// membership returns the client's membership of the room, or nil. A client is in few rooms, and a slice is a tenth of a map.
+func membership[S string | []byte](c *Client, room S) *Membership {
+	for _, m := range c.rooms {
+		if m.channel.target.ID == string(room) {
+			return m
+		}
+	}
+	return nil
+}

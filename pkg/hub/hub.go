@@ -1,0 +1,226 @@
+// Package hub knows who is connected to this process: which connections are in which room and belong to which user. It joins
+// them to the backplane's channels and fans messages out to them. It is the only owner of that knowledge.
+//
+// It does not know commands, policies or identities (package gateway), how bytes get to a client (package socket), or how
+// they get to other processes (package backplane).
+package hub
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wscluster/wscluster/pkg/backplane"
+	"github.com/wscluster/wscluster/pkg/socket"
+)
+
+// Options is what a Hub is told at start.
+type Options struct {
+	Backplane backplane.Backplane
+	// Linger is how long a channel without members stays subscribed, so that clients that reconnect do not make Redis
+	// unsubscribe and subscribe again; 0: 5 s, longer than a reconnect with its first back-off takes.
+	Linger time.Duration
+	// HoldTimeout is how long a publication waits for the subscription of a member's own room; 0: 2 s, the time in which
+	// every publish is answered.
+	HoldTimeout time.Duration
+	Logger      *slog.Logger
+}
+
+// Hub owns the members of rooms and the connections of users. All methods are safe for concurrent use and none blocks,
+// but for Close.
+type Hub struct {
+	backplane   backplane.Backplane
+	linger      time.Duration
+	holdTimeout time.Duration
+	logger      *slog.Logger
+	seed        maphash.Seed
+	shards      [shardCount]shard
+	stats       counters
+	stop        chan struct{}
+	stopped     sync.WaitGroup
+}
+
+// shardCount spreads channels over locks; more than the CPUs of any machine that a pod runs on.
+const shardCount = 64
+
+// shard owns a part of the channels.
+type shard struct {
+	// order keeps the backplane's Subscribe and Unsubscribe of one target in the order in which the channel was made and
+	// dropped. It is taken before mu, and never by what the backplane calls.
+	order sync.Mutex
+
+	mu       sync.Mutex
+	channels map[backplane.Target]*channel
+	idle     []*channel // had no members at some time; looked at by the sweeper
+}
+
+type counters struct {
+	connections, rooms, users atomic.Int64
+	deliveries, dropped       atomic.Uint64
+	lag                       LagHistogram
+}
+
+// Stats is a snapshot of what this process carries.
+type Stats struct {
+	// Connections, Rooms and Users count those with at least one connection here.
+	Connections, Rooms, Users int64
+	// Deliveries counts messages handed to connections, since the start.
+	Deliveries uint64
+	// Dropped counts messages that a room's backlog had no space for, since the start.
+	Dropped uint64
+}
+
+// New makes a hub and starts the backplane with it.
+func New(o Options) *Hub {
+	h := &Hub{backplane: o.Backplane, linger: o.Linger, holdTimeout: o.HoldTimeout, logger: o.Logger, seed: maphash.MakeSeed(), stop: make(chan struct{})}
+	if h.linger == 0 {
+		h.linger = 5 * time.Second
+	}
+	if h.holdTimeout == 0 {
+		h.holdTimeout = 2 * time.Second
+	}
+	for i := range h.shards {
+		h.shards[i].channels = map[backplane.Target]*channel{}
+	}
+	h.backplane.Start(h)
+	h.stopped.Go(h.sweep)
+	return h
+}
+
+// Close stops the hub's own goroutines and closes the backplane, which waits for confirmations until ctx ends.
+// The connections are the caller's to close.
+func (h *Hub) Close(ctx context.Context) error {
+	close(h.stop)
+	h.stopped.Wait()
+	return h.backplane.Close(ctx)
+}
+
+// Stats returns a snapshot.
+func (h *Hub) Stats() Stats {
+	return Stats{
+		Connections: h.stats.connections.Load(), Rooms: h.stats.rooms.Load(), Users: h.stats.users.Load(),
+		Deliveries: h.stats.deliveries.Load(), Dropped: h.stats.dropped.Load(),
+	}
+}
+
+// Lag returns how long deliveries took from the publishing gateway to the socket; the clocks of both machines count.
+func (h *Hub) Lag() *LagHistogram { return &h.stats.lag }
+
+func (h *Hub) shard(t backplane.Target) *shard {
+	return &h.shards[maphash.Comparable(h.seed, t)%shardCount]
+}
+
+// find returns the channel of a target, or nil.
+func (h *Hub) find(t backplane.Target) *channel {
+	s := h.shard(t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.channels[t]
+}
+
+// acquire returns the channel of a target with one more holder, so that it is not dropped; a new one is subscribed to.
+func (h *Hub) acquire(t backplane.Target) *channel {
+	s := h.shard(t)
+	s.mu.Lock()
+	ch := s.channels[t]
+	if ch != nil {
+		ch.hold()
+		s.mu.Unlock()
+		return ch
+	}
+	s.mu.Unlock()
+
+	s.order.Lock()
+	defer s.order.Unlock()
+	s.mu.Lock()
+	ch = s.channels[t]
+	made := ch == nil
+	if made {
+		ch = &channel{hub: h, target: t}
+		s.channels[t] = ch
+	}
+	ch.hold()
+	s.mu.Unlock()
+	if made {
+		h.backplane.Subscribe(t)
+	}
+	return ch
+}
+
+// release gives a holder back; a channel without holders is dropped by the sweeper, a while later.
+func (h *Hub) release(ch *channel) {
+	if !ch.unhold() {
+		return
+	}
+	s := h.shard(ch.target)
+	s.mu.Lock()
+	s.idle = append(s.idle, ch)
+	s.mu.Unlock()
+}
+
+// sweep drops channels that have been without holders for the linger time.
+func (h *Hub) sweep() {
+	ticker := time.NewTicker(max(10*time.Millisecond, min(time.Second, h.linger/4)))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-h.stop:
+			return
+		case now := <-ticker.C:
+			for i := range h.shards {
+				h.sweepShard(&h.shards[i], now)
+			}
+		}
+	}
+}
+
+func (h *Hub) sweepShard(s *shard, now time.Time) {
+	s.order.Lock()
+	defer s.order.Unlock()
+	s.mu.Lock()
+	var dropped []backplane.Target
+	kept := s.idle[:0]
+	for _, ch := range s.idle {
+		switch idle, since := ch.idle(); {
+		case !idle: // somebody came back; its next release lists it again
+		case now.Sub(since) < h.linger:
+			kept = append(kept, ch)
+		default:
+			delete(s.channels, ch.target)
+			dropped = append(dropped, ch.target)
+		}
+	}
+	clear(s.idle[len(kept):])
+	s.idle = kept
+	s.mu.Unlock()
+	for _, t := range dropped {
+		h.backplane.Unsubscribe(t)
+	}
+}
+
+// Subscribed implements backplane.Sink.
+func (h *Hub) Subscribed(t backplane.Target) {
+	if ch := h.find(t); ch != nil {
+		ch.goLive()
+	}
+}
+
+// Interrupted implements backplane.Sink. Without history what was missed is lost; the channels stay as they are, and the
+// backplane subscribes to them again.
+func (h *Hub) Interrupted() {}
+
+// Deliver implements backplane.Sink.
+func (h *Hub) Deliver(m *backplane.Message) {
+	if ch := h.find(m.Target); ch != nil {
+		ch.deliver(m)
+	}
+}
+
+// Sender is where a client's frames go; *socket.Conn is the real one.
+type Sender interface {
+	// Send must not block, and must keep a reference of its own on what it keeps.
+	Send(*socket.Buffer)
+}
