@@ -17,7 +17,7 @@ const (
 
 // Auth says who a client is; a union by type.
 //
-// +kubebuilder:validation:XValidation:rule="self.type != 'JWT' || has(self.jwt)",message="auth.type JWT needs auth.jwt with secretRef (HS256, HS384, HS512) or jwksURL (RS*, ES*, EdDSA)"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'JWT' || has(self.jwt)",message="auth.type JWT needs auth.jwt with secretRef (HS256, HS384, HS512) or jwksURL (RS*, ES*, EdDSA)"
 // +kubebuilder:validation:XValidation:rule="self.type == 'JWT' || !has(self.jwt)",message="auth.jwt is set but auth.type is not JWT; set auth.type to JWT, or remove auth.jwt"
 type Auth struct {
 	// type is Guest (default: user ids made by the server), TrustedUserID (?user_id= is believed) or JWT.

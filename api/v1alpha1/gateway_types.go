@@ -7,7 +7,7 @@ import (
 // Gateway configures the gateway pods. Changes of limits, allowedOrigins reach running pods without a restart; other changes
 // roll the pods.
 //
-// +kubebuilder:validation:XValidation:rule="self.drain.timeoutSeconds * self.drain.reconnectsPerSecond >= self.limits.maxConnections",messageExpression="'a full pod could not drain in time: ' + string(self.limits.maxConnections) + ' connections at ' + string(self.drain.reconnectsPerSecond) + ' reconnects a second take ' + string((self.limits.maxConnections + self.drain.reconnectsPerSecond - 1) / self.drain.reconnectsPerSecond) + ' s, drain.timeoutSeconds is ' + string(self.drain.timeoutSeconds) + '; raise drain.timeoutSeconds or drain.reconnectsPerSecond, or lower limits.maxConnections'"
+// +kubebuilder:validation:XValidation:rule="!has(self.drain) || !has(self.limits) || self.drain.timeoutSeconds * self.drain.reconnectsPerSecond >= self.limits.maxConnections",message="a full pod could not drain in time: drain.timeoutSeconds must be at least limits.maxConnections ÷ drain.reconnectsPerSecond (20000 connections at 500 a second need 40 s); raise drain.timeoutSeconds or drain.reconnectsPerSecond, or lower limits.maxConnections"
 type Gateway struct {
 	// resources of one gateway container; default requests 250m CPU and 256Mi memory, limit 512Mi memory.
 	// +kubebuilder:default={requests: {cpu: "250m", memory: "256Mi"}, limits: {memory: "512Mi"}}
@@ -52,7 +52,7 @@ type Gateway struct {
 
 // Limits bounds what clients may use. Over a limit there is one named outcome, given with each field.
 //
-// +kubebuilder:validation:XValidation:rule="self.sendQueueBytes >= self.maxMessageBytes",messageExpression="'sendQueueBytes ' + string(self.sendQueueBytes) + ' cannot hold one message of maxMessageBytes ' + string(self.maxMessageBytes) + '; raise sendQueueBytes or lower maxMessageBytes'"
+// +kubebuilder:validation:XValidation:rule="!has(self.sendQueueBytes) || !has(self.maxMessageBytes) || self.sendQueueBytes >= self.maxMessageBytes",message="limits.sendQueueBytes must be at least limits.maxMessageBytes, since the queue has to hold one message; raise sendQueueBytes or lower maxMessageBytes"
 type Limits struct {
 	// maxConnections of one pod, 1 to 1000000, default 20000; over it: HTTP 503 overloaded, and the pod is not ready.
 	// +kubebuilder:default=20000
@@ -125,12 +125,12 @@ type Drain struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.requests) || !has(self.limits) || self.requests.all(r, !(r in self.limits) || quantity(string(self.requests[r])).compareTo(quantity(string(self.limits[r]))) <= 0)",message="a request may not be above its limit; raise the limit or lower the request"
 type Resources struct {
-	// requests is what a pod is promised, by resource name, at most 16.
-	// +kubebuilder:validation:MaxProperties=16
+	// requests is what a pod is promised, by resource name, at most 6.
+	// +kubebuilder:validation:MaxProperties=6
 	// +optional
 	Requests corev1.ResourceList `json:"requests,omitempty"`
-	// limits is what a pod may use at most, by resource name, at most 16.
-	// +kubebuilder:validation:MaxProperties=16
+	// limits is what a pod may use at most, by resource name, at most 6.
+	// +kubebuilder:validation:MaxProperties=6
 	// +optional
 	Limits corev1.ResourceList `json:"limits,omitempty"`
 }

@@ -19,7 +19,7 @@ const (
 
 // Redis is where the gateways meet; a union by type.
 //
-// +kubebuilder:validation:XValidation:rule="self.type != 'External' || has(self.external)",message="redis.type External needs redis.external with addresses, for example [\"redis.example.com:6379\"]"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'External' || has(self.external)",message="redis.type External needs redis.external with addresses, for example [\"redis.example.com:6379\"]"
 // +kubebuilder:validation:XValidation:rule="self.type == 'External' || !has(self.external)",message="redis.external is set but redis.type is not External; set redis.type to External, or remove redis.external"
 // +kubebuilder:validation:XValidation:rule="self.type == 'Standalone' || !has(self.standalone)",message="redis.standalone is set but redis.type is not Standalone; set redis.type to Standalone, or remove redis.standalone"
 type Redis struct {

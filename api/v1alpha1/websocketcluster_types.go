@@ -113,7 +113,7 @@ type WebSocketClusterSpec struct {
 
 // Autoscaling makes a HorizontalPodAutoscaler on this resource's own scale subresource.
 //
-// +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",messageExpression="'maxReplicas ' + string(self.maxReplicas) + ' is below minReplicas ' + string(self.minReplicas) + '; raise maxReplicas or lower minReplicas'"
+// +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",message="autoscaling.maxReplicas must not be below autoscaling.minReplicas; raise maxReplicas or lower minReplicas (their defaults are 20 and 2)"
 type Autoscaling struct {
 	// minReplicas is the least number of gateway pods, 1 to 1000, default 2.
 	// +kubebuilder:default=2
