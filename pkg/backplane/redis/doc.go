@@ -1,0 +1,38 @@
+// Package redis is the backplane of several gateways: it carries messages over Redis Pub/Sub, with one channel for each room
+// and each user. It owns its connections to Redis and the state of subscriptions; it knows nothing of clients.
+//
+// # Links
+//
+// A link is one connection to Redis and is used until its first error, then closed and made anew. go-redis dials, shakes
+// hands, encodes and decodes; everything it would do by itself beyond that is turned off (see link.go), so that a connection
+// never comes back behind our back with another state than we believe it has. There are a few links for subscriptions, over which targets
+// are spread by hash, and a few for publishing, over which they are spread too, so that the order of a target is the order of
+// one connection. How many does not depend on the number of rooms.
+//
+// # Subscriptions
+//
+// What the hub wants is kept in memory (subscriptions.go) and brought to Redis by the link's writer, up to 1,000 channels a
+// command. For one channel at most one command is on its way, so a confirmation always belongs to the newest one. A link
+// that breaks loses all; its successor subscribes to everything wanted and the sink is told of each target again.
+// A link that brings nothing for 3 s, though it is pinged each second, counts as broken: that finds half-open connections and
+// a Redis that hangs.
+//
+// # Publications
+//
+// Publishing puts the message into a queue bounded in bytes and returns. A publisher takes what is queued into one pipeline;
+// what comes while it is on its way makes up the next. A publication that cannot be written since the link is down
+// waits for the next link until its deadline (2 s from Publish). One that was written and got no answer ends as unavailable at once
+// and is never sent again: Redis may have taken it. After a Redis that hung goes on, such a message may even arrive after later
+// ones; whoever needs more has a room with history.
+//
+// # Names
+//
+// With cluster chat and room id "a b" the channel is
+//
+//	chat:{r:a%20b}:ch
+//
+// Everything begins literally with the cluster and a colon, so that an ACL user is held to ~chat:* and &chat:*. Then comes r
+// for a room or u for a user with the id, percent-encoded but for A–Z a–z 0–9 . _ ~ -, in braces: the hash tag that
+// puts all keys of a room into one slot of a Redis Cluster. Then what it is: ch is the channel. Ids cannot
+// break out of the braces since the encoding leaves neither braces, colons nor glob characters.
+package redis

@@ -1,0 +1,192 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// errLinkSpent is what a link's second dial gets: nothing was written to Redis.
+var errLinkSpent = errors.New("the connection to Redis broke")
+
+const (
+	// subscriberBuffer and publisherBuffer size the buffers of a connection: large enough that a burst of messages, and a full
+	// pipeline of usual size, is one system call.
+	subscriberBuffer = 64 << 10
+	publisherBuffer  = 64 << 10
+)
+
+// dialer makes links. It is immutable after New.
+type dialer struct {
+	endpoint endpoint
+	options  Options
+}
+
+// link is one connection to Redis, from dial to close. Everything in go-redis that would dial again, resend or change the
+// connection by itself is off:
+//   - the dialer hands out one connection; PubSub's reconnecting and the pool's replacing of a bad connection get an error;
+//   - no retries of commands (MaxRetries) or dials (DialerRetries); PoolSize 2 for a single user keeps the pool's own
+//     redial loop from starting after a failed dial;
+//   - RESP2, which has no push messages to be interleaved with replies; no maintenance notifications, no CLIENT SETINFO;
+//   - no pool of its own for pipelines, no idle timeout;
+//   - deadlines are those of the context.
+type link struct {
+	client *goredis.Client
+	spent  atomic.Bool
+
+	mu   sync.Mutex
+	conn net.Conn
+	gone bool
+}
+
+// quiet sends go-redis's own log, which goes to standard error in a format of its own, nowhere: it only repeats what is also
+// returned as an error.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+var quietOnce sync.Once
+
+// open returns a link that dials on its first use.
+func (d *dialer) open() *link {
+	quietOnce.Do(func() { goredis.SetLogger(quiet{}) })
+	l := &link{}
+	timing := d.options.Timing
+	l.client = goredis.NewClient(&goredis.Options{
+		Addr: d.endpoint.addr,
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if l.spent.Swap(true) {
+				return nil, errLinkSpent
+			}
+			ctx, cancel := context.WithTimeout(ctx, timing.Dial)
+			defer cancel()
+			conn, err := d.dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return conn, l.own(conn)
+		},
+		CredentialsProviderContext: func(context.Context) (string, string, error) { return d.credentials() },
+		DB:                         d.endpoint.db,
+		Protocol:                   2,
+		MaxRetries:                 -1,
+		DialerRetries:              1,
+		DialTimeout:                timing.Dial,
+		ReadTimeout:                timing.Dial,
+		WriteTimeout:               timing.Dial,
+		ContextTimeoutEnabled:      true,
+		PoolSize:                   2,
+		PipelinePoolSize:           -1,
+		ConnMaxIdleTime:            -1,
+		ReadBufferSize:             subscriberBuffer,
+		WriteBufferSize:            publisherBuffer,
+		DisableIdentity:            true,
+		MaintNotificationsConfig:   &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	return l
+}
+
+// own remembers the connection so that close can end it whatever go-redis is doing with it.
+func (l *link) own(conn net.Conn) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone {
+		_ = conn.Close()
+		return errLinkSpent
+	}
+	l.conn = conn
+	return nil
+}
+
+// cut ends the connection: whoever reads from or writes to it gets an error at once. It does not block.
+func (l *link) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone = true
+	if l.conn != nil {
+		_ = l.conn.Close()
+	}
+}
+
+// close cuts the link and lets go of everything of it.
+func (l *link) close() {
+	l.cut()
+	_ = l.client.Close() // says only that the connection is closed already
+}
+
+func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	netDialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	if !d.endpoint.tls {
+		return netDialer.DialContext(ctx, network, addr)
+	}
+	config, err := d.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	return (&tls.Dialer{NetDialer: netDialer, Config: config}).DialContext(ctx, network, addr)
+}
+
+// tlsConfig reads the files anew, so that renewed certificates are taken over by the next connection.
+func (d *dialer) tlsConfig() (*tls.Config, error) {
+	config := &tls.Config{ServerName: d.options.ServerName, MinVersion: tls.VersionTLS12}
+	if config.ServerName == "" {
+		config.ServerName = d.endpoint.host
+	}
+	if name := d.options.CAFile; name != "" {
+		pem, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read the CA file for Redis: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("the CA file for Redis, %s, holds no PEM certificate", name)
+		}
+	}
+	if d.options.CertFile != "" {
+		certificate, err := tls.LoadX509KeyPair(d.options.CertFile, d.options.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the client certificate for Redis: %w", err)
+		}
+		config.Certificates = []tls.Certificate{certificate}
+	}
+	return config, nil
+}
+
+// credentials reads the password file anew, so that a rotated password is taken over by the next connection.
+func (d *dialer) credentials() (user, password string, err error) {
+	if d.options.PasswordFile == "" {
+		return d.endpoint.user, d.endpoint.password, nil
+	}
+	text, err := os.ReadFile(d.options.PasswordFile)
+	if err != nil {
+		return "", "", fmt.Errorf("read the password file for Redis: %w", err)
+	}
+	return d.endpoint.user, strings.TrimSpace(string(text)), nil
+}
+
+// deadlineContext is a context that only has a deadline. Unlike context.WithDeadline it starts no timer, since go-redis
+// only sets the connection's deadline by it.
+type deadlineContext struct {
+	context.Context
+	deadline time.Time
+}
+
+func (c *deadlineContext) Deadline() (time.Time, bool) { return c.deadline, true }
+
+// backoff says how long to wait before the next attempt to connect when the link has been down since.
+func (t Timing) backoff(since, now time.Time) time.Duration {
+	d := min(max(now.Sub(since)/10, t.BackoffMin), t.BackoffMax)
+	return d - time.Duration(rand.Int64N(int64(d)/2+1))
+}

@@ -1,0 +1,56 @@
+package redis
+
+import (
+	"hash/maphash"
+
+	"github.com/wscluster/wscluster/pkg/backplane"
+)
+
+// names makes the names of keys and channels; see the package comment for their form. It is immutable.
+type names struct {
+	cluster string
+	seed    maphash.Seed
+}
+
+func newNames(cluster string) names { return names{cluster: cluster, seed: maphash.MakeSeed()} }
+
+// appendChannel appends the name of the target's channel to dst.
+func (n names) appendChannel(dst []byte, target backplane.Target) []byte {
+	return append(n.appendTag(dst, target), ":ch"...)
+}
+
+// appendTag appends what all names of a target begin with: the cluster and the hash tag.
+func (n names) appendTag(dst []byte, target backplane.Target) []byte {
+	dst = append(dst, n.cluster...)
+	if target.Kind == backplane.User {
+		dst = append(dst, ":{u:"...)
+	} else {
+		dst = append(dst, ":{r:"...)
+	}
+	dst = appendEncoded(dst, target.ID)
+	return append(dst, '}')
+}
+
+// spread picks one of n connections for a channel; always the same one within this process.
+func (n names) spread(channel []byte, connections int) int {
+	if connections == 1 {
+		return 0
+	}
+	return int(maphash.Bytes(n.seed, channel) % uint64(connections))
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// appendEncoded percent-encodes all bytes but the unreserved ones of RFC 3986.
+func appendEncoded(dst []byte, id string) []byte {
+	for i := range len(id) {
+		c := id[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '~', c == '-':
+			dst = append(dst, c)
+		default:
+			dst = append(dst, '%', upperHex[c>>4], upperHex[c&15])
+		}
+	}
+	return dst
+}

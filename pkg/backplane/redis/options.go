@@ -1,0 +1,170 @@
+package redis
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Options says which Redis and how. URL and Cluster are required; everything else has a default.
+type Options struct {
+	// URL is redis://[user[:password]@]host[:port][/db], or rediss:// for TLS. The port is 6379 when absent.
+	URL string
+	// PasswordFile holds the password; it wins over the URL's and is read at each dial, so that a rotated password is taken
+	// over by the next connection. White space around it is dropped.
+	PasswordFile string
+	// CAFile holds the PEM certificates that the server's is checked against; empty: the system's. CertFile and KeyFile are
+	// this client's own, both or neither. They need rediss:// and are read at each dial.
+	CAFile, CertFile, KeyFile string
+	// ServerName is the name that the server's certificate must have; empty: the URL's host.
+	ServerName string
+	// Cluster prefixes every key and channel: 1 to 253 of A–Z a–z 0–9 . _ -.
+	Cluster string
+	// Logger gets a line when the links break and when they are back; nil: slog.Default.
+	Logger *slog.Logger
+
+	// Subscribers is the number of connections that carry subscriptions; 0: 2.
+	Subscribers int
+	// Publishers is the number of connections that carry publications; 0: 1.
+	Publishers int
+	// QueueBytes bounds what waits to be published, with 512 bytes a message added for its bookkeeping; 0: 16 MiB.
+	// Over it publications end as unavailable at once.
+	QueueBytes int
+	// Timing is for tests; its zero value is right for everything else.
+	Timing Timing
+}
+
+// PublishTimeout is how long a publication may take before it ends as unavailable: the bounded wait of docs/protocol.md.
+const PublishTimeout = 2 * time.Second
+
+// Timing holds the times that the links keep; zero fields get their defaults.
+type Timing struct {
+	// Publish bounds the time from Publish to the confirmation; default PublishTimeout.
+	Publish time.Duration
+	// Dial bounds making a connection with its handshakes, each step of it; default 2 s.
+	Dial time.Duration
+	// Ping is the time between two pings of an idle link; default 1 s.
+	Ping time.Duration
+	// Silence is how long a link may bring nothing before it counts as broken, in whole pings; default 3 s.
+	Silence time.Duration
+	// BackoffMin and BackoffMax bound the pause between two attempts to connect: a tenth of the time that the link has been
+	// down, less up to half of it at random. Defaults 20 ms and 1 s. So a short outage is noticed to be over soon,
+	// and a long one costs few attempts.
+	BackoffMin, BackoffMax time.Duration
+}
+
+func (t Timing) withDefaults() Timing {
+	or := func(d *time.Duration, value time.Duration) {
+		if *d <= 0 {
+			*d = value
+		}
+	}
+	or(&t.Publish, PublishTimeout)
+	or(&t.Dial, 2*time.Second)
+	or(&t.Ping, time.Second)
+	or(&t.Silence, 3*time.Second)
+	or(&t.BackoffMin, 20*time.Millisecond)
+	or(&t.BackoffMax, time.Second)
+	return t
+}
+
+// endpoint is the part of a URL that a dial needs.
+type endpoint struct {
+	addr           string
+	host           string
+	tls            bool
+	user, password string
+	db             int
+}
+
+var clusterPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,253}$`)
+
+// check completes o and says in one sentence what is wrong with it.
+func (o *Options) check() (endpoint, error) {
+	e, err := parseURL(o.URL)
+	if err != nil {
+		return e, err
+	}
+	if !clusterPattern.MatchString(o.Cluster) {
+		return e, fmt.Errorf("the cluster name %q must be 1 to 253 of A–Z a–z 0–9 . _ -", o.Cluster)
+	}
+	if (o.CertFile == "") != (o.KeyFile == "") {
+		return e, errors.New("a Redis client certificate needs both its certificate file and its key file")
+	}
+	if !e.tls && (o.CAFile != "" || o.CertFile != "" || o.ServerName != "") {
+		return e, errors.New("TLS files for Redis need a rediss:// URL, not redis://")
+	}
+	for _, name := range []string{o.PasswordFile, o.CAFile, o.CertFile, o.KeyFile} {
+		if name == "" {
+			continue
+		}
+		if _, err := os.ReadFile(name); err != nil {
+			return e, fmt.Errorf("read the file for Redis: %w", err)
+		}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Subscribers <= 0 {
+		o.Subscribers = 2
+	}
+	if o.Publishers <= 0 {
+		o.Publishers = 1
+	}
+	if o.QueueBytes <= 0 {
+		o.QueueBytes = 16 << 20
+	}
+	o.Timing = o.Timing.withDefaults()
+	return e, nil
+}
+
+const urlForm = "write redis://[user[:password]@]host[:port][/db], or rediss:// for TLS"
+
+// parseURL never repeats the URL in an error: it may hold a password.
+func parseURL(text string) (endpoint, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return endpoint{}, errors.New("the Redis URL cannot be read: " + urlForm)
+	}
+	var e endpoint
+	switch u.Scheme {
+	case "redis":
+	case "rediss":
+		e.tls = true
+	case "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster":
+		return e, fmt.Errorf("%s:// is not in this version: %s", u.Scheme, urlForm)
+	default:
+		return e, fmt.Errorf("%q is no scheme of a Redis URL: %s", u.Scheme, urlForm)
+	}
+	if u.RawQuery != "" || u.Fragment != "" {
+		return e, errors.New("the Redis URL takes no query and no fragment: " + urlForm)
+	}
+	e.host = u.Hostname()
+	if e.host == "" {
+		return e, errors.New("the Redis URL lacks a host: " + urlForm)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "6379"
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return e, fmt.Errorf("the port %q of the Redis URL must be 1 to 65535", port)
+	}
+	e.addr = net.JoinHostPort(e.host, port)
+	e.user = u.User.Username()
+	e.password, _ = u.User.Password()
+	if db := strings.Trim(u.Path, "/"); db != "" {
+		e.db, err = strconv.Atoi(db)
+		if err != nil || e.db < 0 {
+			return e, fmt.Errorf("the database %q of the Redis URL must be a number from 0", db)
+		}
+	}
+	return e, nil
+}

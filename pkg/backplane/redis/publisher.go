@@ -1,0 +1,245 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/wscluster/wscluster/pkg/backplane"
+)
+
+const (
+	// maxPipelineCommands and maxPipelineBytes bound one pipeline; a single larger message still goes alone. Beyond 256
+	// commands Redis gains nothing more (docs/performance.md), and everything in a pipeline is confirmed together.
+	maxPipelineCommands = 256
+	maxPipelineBytes    = 1 << 20
+)
+
+var (
+	errClosed    = fmt.Errorf("%w: it is closed", backplane.ErrUnavailable)
+	errQueueFull = fmt.Errorf("%w: too much is waiting to be published", backplane.ErrUnavailable)
+)
+
+// publisher sends what is in its queue over one link. Only its own goroutine, run, uses its fields.
+type publisher struct {
+	// Fixed at start.
+	index    int
+	dialer   *dialer
+	queue    *queue
+	budget   *budget
+	health   *health
+	counters *counters
+
+	batch    []*publication
+	commands []goredis.Cmder
+	due      []*publication
+	// err is why there is no link.
+	err error
+}
+
+// run publishes until the queue is closed and empty, or ctx ends; then what is left ends as unavailable.
+func (p *publisher) run(ctx context.Context) {
+	timing := p.dialer.options.Timing
+	down := time.Now()
+	for ctx.Err() == nil && !p.queue.drained() {
+		l, err := p.connect(ctx)
+		if err == nil {
+			start := time.Now()
+			p.health.up(p.index)
+			err = p.serve(ctx, l)
+			l.close()
+			// A link that breaks as soon as it is up must not be tried without a growing pause.
+			if time.Since(start) > timing.Ping {
+				down = time.Now()
+			}
+		}
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		p.err = err
+		p.health.down(p.index, err)
+		p.pause(ctx, timing.backoff(down, time.Now()))
+	}
+	p.health.down(p.index, errClosed)
+	for {
+		p.batch = p.queue.take(p.batch[:0], maxPipelineCommands, maxPipelineBytes)
+		if len(p.batch) == 0 {
+			return
+		}
+		for _, publication := range p.batch {
+			p.end(publication, FailureClosed, errClosed)
+		}
+	}
+}
+
+// connect makes a link and waits for Redis to answer on it, while publications whose time has come end.
+func (p *publisher) connect(ctx context.Context) (*link, error) {
+	l := p.dialer.open()
+	answered := make(chan error, 1)
+	go func() { answered <- l.client.Ping(ctx).Err() }()
+	stop := context.AfterFunc(ctx, l.cut)
+	defer stop()
+	ticker := time.NewTicker(p.expiryInterval())
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-answered:
+			if err != nil {
+				l.close()
+				return nil, fmt.Errorf("connect to Redis: %w", err)
+			}
+			return l, nil
+		case <-ticker.C:
+			p.expire()
+		}
+	}
+}
+
+// pause waits for d, while publications whose time has come end. It returns early when there is nothing left to wait for.
+func (p *publisher) pause(ctx context.Context, d time.Duration) {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	ticker := time.NewTicker(p.expiryInterval())
+	defer ticker.Stop()
+	for !p.queue.drained() {
+		select {
+		case <-over.C:
+			return
+		case <-ticker.C:
+			p.expire()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// expiryInterval is how late a publication that has no link may end.
+func (p *publisher) expiryInterval() time.Duration { return p.dialer.options.Timing.Publish / 40 }
+
+// expire ends what has waited for a link until its deadline.
+func (p *publisher) expire() {
+	p.due = p.queue.takeDue(p.due[:0], time.Now())
+	for _, publication := range p.due {
+		p.end(publication, FailureNoLink, p.noLink())
+	}
+}
+
+func (p *publisher) noLink() error {
+	if p.err == nil {
+		return fmt.Errorf("%w: not connected to Redis yet", backplane.ErrUnavailable)
+	}
+	return fmt.Errorf("%w: %w", backplane.ErrUnavailable, p.err)
+}
+
+// serve publishes over l until its first error. It returns nil when the queue is closed and empty.
+func (p *publisher) serve(ctx context.Context, l *link) error {
+	stop := context.AfterFunc(ctx, l.cut)
+	defer stop()
+	timing := p.dialer.options.Timing
+	pipeline := l.client.Pipeline()
+	idle := time.NewTimer(timing.Ping)
+	defer idle.Stop()
+	for {
+		p.batch = p.queue.take(p.batch[:0], maxPipelineCommands, maxPipelineBytes)
+		p.dropLate(time.Now().Add(timing.Publish / 10))
+		if len(p.batch) > 0 {
+			if err := p.send(ctx, pipeline); err != nil {
+				return err
+			}
+			continue
+		}
+		if p.queue.drained() {
+			return nil
+		}
+		idle.Reset(timing.Ping)
+		select {
+		case <-p.queue.wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-idle.C:
+			// The ping must fail early enough that what is published meanwhile still gets another link before its deadline.
+			ping := &deadlineContext{Context: ctx, deadline: time.Now().Add(timing.Publish / 2)}
+			if err := l.client.Ping(ping).Err(); err != nil {
+				return fmt.Errorf("ping Redis: %w", err)
+			}
+		}
+	}
+}
+
+// dropLate ends those of the batch whose deadline is before limit: too little time is left for an answer, and a pipeline is
+// given up at the deadline of its first publication.
+func (p *publisher) dropLate(limit time.Time) {
+	late := 0
+	for late < len(p.batch) && p.batch[late].deadline.Before(limit) {
+		p.end(p.batch[late], FailureNoLink, p.noLink())
+		late++
+	}
+	if late > 0 {
+		p.batch = append(p.batch[:0], p.batch[late:]...)
+	}
+}
+
+// send publishes the batch and ends each of it. An error means that the link cannot be used any more.
+func (p *publisher) send(ctx context.Context, pipeline goredis.Pipeliner) error {
+	p.commands = p.commands[:0]
+	for _, publication := range p.batch {
+		p.commands = append(p.commands, publication.cmd)
+	}
+	p.counters.pipelines.Add(1)
+	deadline := &deadlineContext{Context: ctx, deadline: p.batch[0].deadline}
+	_ = pipeline.BatchProcess(deadline, p.commands...) // only appends
+	_, err := pipeline.Exec(deadline)
+	if errors.Is(err, errLinkSpent) {
+		// The pool saw before it wrote that the connection was closed by Redis. Nothing is lost but time.
+		p.queue.putBack(p.batch)
+		return errLinkSpent
+	}
+	var broken error
+	for _, publication := range p.batch {
+		err := publication.cmd.Err()
+		var refusal goredis.Error
+		switch {
+		case err == nil:
+			p.counters.published.Add(1)
+			done := publication.done
+			p.settle(publication)
+			done.Published(backplane.Receipt{}, nil)
+		case errors.As(err, &refusal):
+			p.end(publication, FailureRefused, fmt.Errorf("%w: Redis refused it: %w", backplane.ErrUnavailable, err))
+			if unusable(refusal) {
+				broken = err
+			}
+		default:
+			p.end(publication, FailureNoReply, fmt.Errorf("%w: no answer from Redis: %w", backplane.ErrUnavailable, err))
+			broken = err
+		}
+	}
+	if broken != nil {
+		return fmt.Errorf("publish: %w", broken)
+	}
+	return nil
+}
+
+// end tells the publisher of a message that it is not known to be published.
+func (p *publisher) end(publication *publication, why Failure, err error) {
+	p.counters.failed[why].Add(1)
+	done := publication.done
+	p.settle(publication)
+	done.Published(backplane.Receipt{}, err)
+}
+
+// settle gives back what a publication held, before its confirmation, so that whoever waits for that may publish again.
+func (p *publisher) settle(publication *publication) {
+	p.budget.give(publication.size())
+	publication.release()
+}
+
+// unusable says whether an error of Redis means that another connection might do better: this one reached a replica, a server
+// that is still loading, or is not let in any more.
+func unusable(err goredis.Error) bool {
+	return goredis.IsReadOnlyError(err) || goredis.IsLoadingError(err) || goredis.IsMasterDownError(err) ||
+		goredis.IsAuthError(err) || goredis.IsClusterDownError(err)
+}
