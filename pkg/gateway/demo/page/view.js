@@ -20,7 +20,10 @@ export class View {
     });
     onSubmit("join-room", (form) => actions.join(form.get("id").trim()));
     onSubmit("message-person", (form) => actions.write(form.get("id").trim()));
-    onSubmit("composer", () => this.#send());
+    byId("composer").onsubmit = (event) => {
+      event.preventDefault();
+      this.#send();
+    };
     byId("leave").onclick = actions.leave;
     byId("switch-node").onclick = actions.switchNode;
     byId("connect-now").onclick = actions.connectNow;
@@ -231,8 +234,7 @@ function onSubmit(id, action) {
   byId(id).onsubmit = (event) => {
     event.preventDefault();
     const data = new FormData(event.target);
-    const words = [...data.values()];
-    if (words.every((word) => word.trim())) {
+    if ([...data.values()].every((word) => word.trim())) {
       event.target.reset();
       action(data);
     }
