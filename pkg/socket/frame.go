@@ -67,3 +67,20 @@ func unmask(p []byte, key [4]byte) {
 		p[i] ^= key[i&3]
 	}
 }
+
+// AppendTextFrom appends one text frame whose payload encode appends.
+func AppendTextFrom(dst []byte, encode func(dst []byte) []byte) []byte {
+	start := len(dst)
+	// Room for the longest header that is likely; encoded frames move by the few bytes that it turns out shorter.
+	const room = 4
+	dst = encode(append(dst, 0, 0, 0, 0))
+	size := len(dst) - start - room
+	if header := TextHeaderSize(size); header > room {
+		return AppendText(dst[:start], append([]byte(nil), dst[start+room:]...))
+	} else if header < room {
+		copy(dst[start+header:], dst[start+room:])
+		dst = dst[:start+header+size]
+	}
+	appendHeader(dst[:start], finBit|opText, size)
+	return dst
+}

@@ -1,0 +1,148 @@
+// Package gateway is the process that clients connect to: HTTP listeners, the upgrade, what each command does, limits, the
+// ops endpoints, and how the process leaves. It puts the other packages together: settings says how, auth says who may,
+// hub knows who is here, backplane carries messages, socket carries bytes, protocol is the language.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wscluster/wscluster/pkg/auth"
+	"github.com/wscluster/wscluster/pkg/backplane"
+	"github.com/wscluster/wscluster/pkg/hub"
+	"github.com/wscluster/wscluster/pkg/settings"
+	"github.com/wscluster/wscluster/pkg/socket"
+)
+
+// Gateway is one gateway process. It is made by New and used by Run once.
+type Gateway struct {
+	// Fixed at start.
+	settings      settings.Settings
+	logger        *slog.Logger
+	backplane     backplane.Backplane
+	hub           *hub.Hub
+	reactor       *socket.Reactor
+	authenticator *auth.Authenticator
+	stopKeys      context.CancelFunc // ends the authenticator's fetching of keys
+	metrics       *metrics
+	sequence      messageIDs
+	started       time.Time
+	public, ops   net.Listener
+
+	// live is the part of the settings that changes when files change.
+	live atomic.Pointer[live]
+
+	// phase and its clock.
+	phase     atomic.Int32
+	drainOnce sync.Once
+	drainNow  chan struct{}
+
+	// admitted counts connections and handshakes on their way, against Limits.MaxConnections.
+	admitted atomic.Int64
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+}
+
+// live is what a reload replaces; it is never changed.
+type live struct {
+	limits   settings.Limits
+	origins  []string
+	policies *auth.Policies
+}
+
+// The phases of a process. They only go forward.
+const (
+	serving  int32 = iota // ready, if everything else is
+	leaving               // not ready any more, still serving: endpoints take a while to forget us
+	draining              // no new connections; those that are here are asked to go
+)
+
+// New puts a gateway together and binds its listeners, so that a port that is taken is an error at once. The caller must
+// Run it. It takes the backplane over.
+func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*Gateway, error) {
+	g := &Gateway{
+		settings: s, logger: logger, backplane: plane, sequence: newMessageIDs(), started: time.Now(),
+		drainNow: make(chan struct{}), sessions: map[*session]struct{}{},
+	}
+	var err error
+	keys, stopKeys := context.WithCancel(context.Background())
+	g.stopKeys = stopKeys
+	if g.authenticator, err = auth.New(keys, s.Auth, auth.Options{Logger: logger}); err != nil {
+		return nil, err
+	}
+	g.apply(s)
+	if g.public, err = net.Listen("tcp", s.Listen); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if g.ops, err = net.Listen("tcp", s.OpsListen); err != nil {
+		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), g.public.Close())
+	}
+	g.reactor, err = socket.NewReactor(socket.Config{
+		Heartbeat: s.Heartbeat, SendQueueBytes: s.Limits.SendQueueBytes, Logger: logger,
+		MaxMessageBytes: func() int { return g.live.Load().limits.MaxMessageBytes },
+	})
+	if err != nil {
+		return nil, errors.Join(err, g.public.Close(), g.ops.Close())
+	}
+	g.hub = hub.New(hub.Options{Backplane: plane, Logger: logger})
+	g.metrics = newMetrics(g)
+	return g, nil
+}
+
+// apply takes over what a reload may change.
+func (g *Gateway) apply(s settings.Settings) {
+	g.live.Store(&live{limits: s.Limits, origins: s.AllowedOrigins, policies: auth.NewPolicies(s)})
+}
+
+// Addr and OpsAddr return what the listeners are bound to.
+func (g *Gateway) Addr() net.Addr { return g.public.Addr() }
+
+// OpsAddr returns the address of the ops endpoints.
+func (g *Gateway) OpsAddr() net.Addr { return g.ops.Addr() }
+
+// Run serves until ctx ends, then drains (see Drain) and returns when every connection is gone. It returns early, cutting
+// what is left, when hard ends.
+func (g *Gateway) Run(ctx, hard context.Context) error {
+	public := &http.Server{Handler: g.publicHandler(), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(g.logger.Handler(), slog.LevelDebug)}
+	ops := &http.Server{Handler: g.opsHandler(), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(g.logger.Handler(), slog.LevelDebug)}
+	failed := make(chan error, 2)
+	go func() { failed <- public.Serve(g.public) }()
+	go func() { failed <- ops.Serve(g.ops) }()
+	g.logger.Info("gateway is up", "node", g.settings.Node, "listen", g.public.Addr().String(), "ops", g.ops.Addr().String(),
+		"auth", string(g.settings.Auth.Type), "max_connections", g.live.Load().limits.MaxConnections)
+
+	var err error
+	select {
+	case <-ctx.Done():
+		g.drain(hard)
+	case <-g.drainNow:
+		g.drain(hard)
+	case err = <-failed:
+	}
+	_ = public.Close()
+	g.reactor.Stop()
+	flush, cancel := context.WithTimeout(hard, flushTimeout)
+	defer cancel()
+	if cerr := g.hub.Close(flush); cerr != nil {
+		g.logger.Warn("messages that were accepted may not have been published", "error", cerr)
+	}
+	g.stopKeys()
+	_ = ops.Close()
+	return err
+}
+
+const (
+	// headerTimeout and maxHeaderBytes keep clients that send slowly, or much, from holding a connection before the upgrade.
+	headerTimeout  = 10 * time.Second
+	maxHeaderBytes = 32 << 10
+	// flushTimeout is a little more than a publish may take.
+	flushTimeout = 3 * time.Second
+)

@@ -1,0 +1,148 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/wscluster/wscluster/pkg/auth"
+	"github.com/wscluster/wscluster/pkg/gateway/demo"
+	"github.com/wscluster/wscluster/pkg/hub"
+	"github.com/wscluster/wscluster/pkg/protocol"
+	"github.com/wscluster/wscluster/pkg/socket"
+)
+
+// subscribeWait is how long a new connection's welcome waits for the subscription to its user's channel; after that the
+// client is welcome all the same, and messages to the user come once Redis is back.
+const subscribeWait = 2 * time.Second
+
+func (g *Gateway) publicHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/ws", g.serveWebSocket)
+	if g.settings.Demo {
+		mux.Handle("/", demo.Handler())
+	} else {
+		mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+			refuse(w, http.StatusNotFound, protocol.CodeBadRequest, "there is nothing here: connect to /ws", 0)
+		})
+	}
+	return mux
+}
+
+// serveWebSocket admits a client or says why not.
+func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
+	result := g.connect(w, r)
+	g.metrics.connects[result].Add(1)
+}
+
+// connectResult is how a connection attempt ended; its text is a metric label.
+type connectResult int
+
+const (
+	connectOK connectResult = iota
+	connectBadRequest
+	connectUnauthorized
+	connectOriginDenied
+	connectDraining
+	connectOverloaded
+	connectResultCount
+)
+
+var connectResultNames = [connectResultCount]string{"ok", "bad_request", "unauthorized", "origin_denied", "draining", "overloaded"}
+
+func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult {
+	live := g.live.Load()
+	if g.phase.Load() == draining {
+		refuse(w, http.StatusServiceUnavailable, protocol.CodeDraining, "this gateway is leaving: connect again to reach another", 1)
+		return connectDraining
+	}
+	subprotocol, err := chooseSubprotocol(r)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, protocol.CodeBadRequest, err.Error(), 0)
+		return connectBadRequest
+	}
+	if !auth.AllowOrigin(r, live.origins) {
+		refuse(w, http.StatusForbidden, protocol.CodeOriginDenied, "pages of this origin may not connect: add it to the allowed origins", 0)
+		return connectOriginDenied
+	}
+	identity, err := g.authenticator.Authenticate(r)
+	if err != nil {
+		return refuseIdentity(w, err)
+	}
+	if g.admitted.Add(1) > int64(live.limits.MaxConnections) {
+		g.admitted.Add(-1)
+		refuse(w, http.StatusServiceUnavailable, protocol.CodeOverloaded, "this gateway is full: connect again later", 5)
+		return connectOverloaded
+	}
+	conn, err := g.reactor.Upgrade(w, r, subprotocol, func(w http.ResponseWriter, status int, reason string) {
+		refuse(w, status, protocol.CodeBadRequest, "this is no WebSocket handshake: "+reason, 0)
+	})
+	if err != nil {
+		g.admitted.Add(-1)
+		return connectBadRequest
+	}
+	s := &session{gateway: g, conn: conn, identity: identity}
+	s.client = hub.Client{ID: newConnectionID(), UserID: identity.UserID, Sender: conn}
+	s.messages.reset(live.limits.MessagesPerSecond, live.limits.MessageBurst)
+	s.commands.reset(live.limits.MessagesPerSecond*commandsPerMessage, live.limits.MessageBurst*commandsPerMessage)
+
+	wait, cancel := context.WithTimeout(context.Background(), subscribeWait)
+	if status := g.backplane.Status(); !status.Up {
+		cancel() // no use waiting for a link that is known to be down
+	}
+	g.hub.Connect(wait, &s.client, s.welcome)
+	cancel()
+	g.register(s)
+	if err := conn.Start(s); err != nil {
+		s.Closed(socket.Draining)
+		return connectDraining
+	}
+	if g.phase.Load() == draining { // it began after we looked: the drain may not have seen this session
+		conn.Close(uint16(protocol.CloseRestart), "connect again", socket.Draining)
+	}
+	return connectOK
+}
+
+// chooseSubprotocol returns what to answer to the offered subprotocols: ours if it is among them, nothing if none is offered
+// (bearer tokens, which travel the same way, do not count), an error if only others are.
+func chooseSubprotocol(r *http.Request) (string, error) {
+	offered := slices.DeleteFunc(websocket.Subprotocols(r), func(name string) bool { return strings.HasPrefix(name, protocol.BearerPrefix) })
+	switch {
+	case slices.Contains(offered, protocol.Subprotocol):
+		return protocol.Subprotocol, nil
+	case len(offered) == 0:
+		return "", nil
+	}
+	return "", errors.New("none of the offered subprotocols is spoken here: offer " + protocol.Subprotocol)
+}
+
+// refuseIdentity passes on why the authenticator said no.
+func refuseIdentity(w http.ResponseWriter, err error) connectResult {
+	var refusal *auth.Error
+	if !errors.As(err, &refusal) {
+		refusal = &auth.Error{Status: http.StatusUnauthorized, Code: auth.CodeUnauthorized, Message: "the client could not be identified"}
+	}
+	retryAfter := 0
+	if refusal.Status == http.StatusServiceUnavailable {
+		retryAfter = 1
+	}
+	refuse(w, refusal.Status, protocol.Code(refusal.Code), refusal.Message, retryAfter)
+	if refusal.Status == http.StatusBadRequest {
+		return connectBadRequest
+	}
+	return connectUnauthorized
+}
+
+// newConnectionID returns 16 characters that nobody can guess or meet twice.
+func newConnectionID() string {
+	var b [12]byte
+	_, _ = rand.Read(b[:]) // never fails, says its documentation
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}

@@ -1,0 +1,147 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wscluster/wscluster/pkg/auth"
+	"github.com/wscluster/wscluster/pkg/hub"
+	"github.com/wscluster/wscluster/pkg/protocol"
+	"github.com/wscluster/wscluster/pkg/socket"
+)
+
+// session is one client's connection: it decodes what the client says and does it.
+type session struct {
+	// Fixed at start.
+	gateway *Gateway
+	conn    *socket.Conn
+
+	// The reading goroutine's.
+	client    hub.Client
+	identity  auth.Identity
+	messages  bucket // what the client may publish
+	commands  bucket // everything else that it may ask for
+	badFrames int
+
+	// moving is set once the client has been asked to connect anew.
+	moving atomic.Bool
+}
+
+// commandsPerMessage: what costs this process less than a publish costs the whole fleet may come more often.
+const commandsPerMessage = 10
+
+var decoders = sync.Pool{New: func() any { return new(protocol.Command) }}
+
+// Text implements socket.Handler.
+func (s *session) Text(frame []byte) {
+	c := decoders.Get().(*protocol.Command)
+	defer decoders.Put(c)
+	err := c.Decode(frame)
+	s.gateway.metrics.received[c.Type].Add(1)
+	if err != nil {
+		s.badFrames++
+		s.fail(c.ID, err)
+		if s.badFrames >= protocol.MaxBadFrames {
+			s.conn.Close(uint16(protocol.ClosePolicy), fmt.Sprintf("%d bad frames in a row", protocol.MaxBadFrames), socket.BadFrames)
+		}
+		return
+	}
+	s.badFrames = 0
+	if err := s.do(c); err != nil {
+		s.fail(c.ID, err)
+	}
+}
+
+// Closed implements socket.Handler.
+func (s *session) Closed(reason socket.Reason) {
+	g := s.gateway
+	g.hub.Disconnect(&s.client)
+	g.unregister(s)
+	g.admitted.Add(-1)
+	g.metrics.disconnects[reason].Add(1)
+	g.logger.Debug("disconnected", "connection_id", s.client.ID, "user_id", s.client.UserID, "reason", reason.String())
+}
+
+// do carries one command out. It never blocks: what has to wait is acked later.
+func (s *session) do(c *protocol.Command) *protocol.Error {
+	if c.Type == protocol.CommandPublish {
+		return s.publish(c)
+	}
+	if !s.commands.take() {
+		return &protocol.Error{Code: protocol.CodeRateLimited, Message: "too many commands: wait a moment"}
+	}
+	switch c.Type {
+	case protocol.CommandJoin:
+		return s.join(c)
+	case protocol.CommandLeave:
+		s.gateway.hub.Leave(&s.client, c.RoomID)
+		if len(c.ID) > 0 {
+			s.send(func(dst []byte) []byte { return protocol.AppendJoinAck(dst, c.ID, c.RoomID) })
+		}
+		return nil
+	case protocol.CommandPing:
+		if len(c.ID) > 0 {
+			s.send(func(dst []byte) []byte { return protocol.AppendAck(dst, c.ID) })
+		}
+		return nil
+	}
+	return &protocol.Error{Code: protocol.CodeUnknownType, Message: c.Type.String() + " is not in this version"}
+}
+
+func (s *session) join(c *protocol.Command) *protocol.Error {
+	live := s.gateway.live.Load()
+	target, member := s.client.RoomTarget(c.RoomID)
+	if err := live.policies.CanJoin(&s.identity, target.ID); err != nil {
+		return refusal(err)
+	}
+	if !member && s.client.Rooms() >= live.limits.MaxRoomsPerConnection {
+		return &protocol.Error{Code: protocol.CodeRoomLimit, Message: fmt.Sprintf("a connection may be in at most %d rooms: leave one first", live.limits.MaxRoomsPerConnection)}
+	}
+	id := string(c.ID)
+	s.gateway.hub.Join(&s.client, target.ID, func() {
+		if id != "" {
+			s.send(func(dst []byte) []byte { return protocol.AppendJoinAck(dst, []byte(id), []byte(target.ID)) })
+		}
+	})
+	return nil
+}
+
+// refusal makes an error frame of what package auth says.
+func refusal(err error) *protocol.Error {
+	var r *auth.Error
+	if errors.As(err, &r) {
+		return &protocol.Error{Code: protocol.Code(r.Code), Message: r.Message}
+	}
+	return &protocol.Error{Code: protocol.CodeInternal, Message: "the room's policy could not be applied"}
+}
+
+// welcome sends the first frame.
+func (s *session) welcome() {
+	g := s.gateway
+	w := protocol.Welcome{
+		ConnectionID: s.client.ID, UserID: s.client.UserID, Node: g.settings.Node, ServerTime: time.Now().UnixMilli(),
+		HeartbeatMS: g.settings.Heartbeat.Milliseconds(), MaxMessageBytes: g.live.Load().limits.MaxMessageBytes,
+	}
+	if !s.identity.ExpiresAt.IsZero() {
+		w.ExpiresAt = s.identity.ExpiresAt.UnixMilli()
+	}
+	s.send(func(dst []byte) []byte { return protocol.AppendWelcome(dst, &w) })
+	g.logger.Debug("connected", "connection_id", s.client.ID, "user_id", s.client.UserID)
+}
+
+// fail sends an error frame.
+func (s *session) fail(id []byte, err *protocol.Error) {
+	s.gateway.metrics.errors[err.Code].Add(1)
+	s.send(func(dst []byte) []byte { return protocol.AppendError(dst, id, err.Code, err.Message) })
+}
+
+// send frames what encode appends and sends it.
+func (s *session) send(encode func(dst []byte) []byte) {
+	b := socket.NewBuffer()
+	defer b.Release()
+	b.B = socket.AppendTextFrom(b.B, encode)
+	s.conn.Send(b)
+}
