@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"crypto/tls"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type Conn struct {
 	fd      int32
 	poller  *poller
 	handler Handler
+	tls     *tls.Conn // nil: plain; its use is guarded by mu
 
 	// The poller goroutine's.
 	partial   []byte        // bytes of a frame of which more has to come; nil while there are none
@@ -111,23 +113,24 @@ func (c *Conn) closeLocked(code uint16, text string, reason Reason) {
 	if c.state != open {
 		return
 	}
-	c.reason = reason
+	c.reason, c.state = reason, closing
+	c.ended.Store(true)
 	if reason == SlowConsumer {
 		c.dropQueueLocked()
 	}
 	b := NewBuffer()
 	b.B = appendClose(b.B, code, text)
-	c.sendLocked(b)
+	c.transmitLocked(b)
 	b.Release()
-	if c.state == open {
-		c.state = closing
-		c.ended.Store(true)
-	}
 	c.postLocked()
 }
 
-// dropQueueLocked forgets what is queued but for the rest of a frame that the client has already got a part of.
+// dropQueueLocked forgets what is queued but for the rest of a frame that the client has already got a part of. Ciphertext
+// cannot be left out.
 func (c *Conn) dropQueueLocked() {
+	if c.tls != nil {
+		return
+	}
 	keep := 0
 	if len(c.queue) > 0 && c.queue[0].from > 0 {
 		keep = 1
@@ -177,6 +180,9 @@ func (c *Conn) closeDescriptor() {
 	defer c.mu.Unlock()
 	if c.state == closed {
 		return
+	}
+	if c.tls != nil && c.state < broken {
+		_ = c.tls.CloseWrite() // tells the client that this end is no cut; who is gone need not be told
 	}
 	c.breakLocked()
 	c.state = closed

@@ -179,7 +179,9 @@ func (p *poller) event(e *unix.EpollEvent) {
 	if e.Events&unix.EPOLLOUT != 0 {
 		c.flush()
 	}
-	if e.Events&^unix.EPOLLOUT != 0 {
+	// The first event of every connection is that it can be written to. What came right behind a TLS handshake may wait
+	// inside crypto/tls then, and no other event would tell of it.
+	if e.Events&^unix.EPOLLOUT != 0 || c.tls != nil {
 		p.read(c)
 	}
 }

@@ -13,6 +13,9 @@ const readsPerTurn = 8
 // readable reads what has come, on the poller's goroutine, and hands complete messages to the handler.
 // It returns true if the connection's turn ended before its bytes did.
 func (c *Conn) readable(scratch []byte) (again bool) {
+	if c.tls != nil {
+		return c.readableTLS(scratch)
+	}
 	for range readsPerTurn {
 		n, err := unix.Read(int(c.fd), scratch)
 		switch {
@@ -31,6 +34,25 @@ func (c *Conn) readable(scratch []byte) (again bool) {
 		if n < len(scratch) {
 			return false // the socket is empty: the next bytes raise a new edge
 		}
+	}
+	return true
+}
+
+// readableTLS is readable for TLS, where only a read that brings nothing tells that all was read.
+func (c *Conn) readableTLS(scratch []byte) (again bool) {
+	for range readsPerTurn {
+		n, err := c.decrypt(scratch)
+		if err != nil {
+			c.mu.Lock()
+			c.breakLocked()
+			c.mu.Unlock()
+			return false
+		}
+		if n == 0 {
+			return false
+		}
+		c.lastRead = c.poller.now
+		c.feed(scratch[:n])
 	}
 	return true
 }

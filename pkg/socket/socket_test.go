@@ -2,6 +2,7 @@ package socket
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -20,6 +21,7 @@ type server struct {
 	*httptest.Server
 	reactor *Reactor
 	conns   chan *echo
+	dialer  websocket.Dialer
 }
 
 type echo struct {
@@ -41,7 +43,13 @@ func (e *echo) Text(p []byte) {
 
 func (e *echo) Closed(r Reason) { e.closed <- r }
 
-func newServer(t *testing.T, change func(*Config)) *server {
+// plainAndTLS runs a test on both kinds of connection.
+func plainAndTLS(t *testing.T, test func(t *testing.T, secure bool)) {
+	t.Run("plain", func(t *testing.T) { test(t, false) })
+	t.Run("TLS", func(t *testing.T) { test(t, true) })
+}
+
+func newServer(t *testing.T, secure bool, change func(*Config)) *server {
 	t.Helper()
 	config := Config{Pollers: 2, Heartbeat: 25 * time.Second, SendQueueBytes: 1 << 20, MaxMessageBytes: func() int { return 64 << 10 }, Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
@@ -52,7 +60,7 @@ func newServer(t *testing.T, change func(*Config)) *server {
 		t.Fatal(err)
 	}
 	s := &server{reactor: r, conns: make(chan *echo, 100)}
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		c, err := r.Upgrade(w, req, "", func(w http.ResponseWriter, status int, reason string) { http.Error(w, reason, status) })
 		if err != nil {
 			return
@@ -66,6 +74,19 @@ func newServer(t *testing.T, change func(*Config)) *server {
 			t.Error(err)
 		}
 	}))
+	s.dialer = *websocket.DefaultDialer
+	if secure {
+		certified := httptest.NewTLSServer(nil) // for its certificate
+		certified.Close()
+		s.Listener = ListenTLS(s.Listener, certified.TLS)
+		s.dialer.TLSClientConfig = certified.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		s.dialer.TLSClientConfig.ServerName = "example.com"
+		s.dialer.TLSClientConfig.NextProtos = nil
+	}
+	s.Start()
+	if secure {
+		s.URL = "https" + strings.TrimPrefix(s.URL, "http")
+	}
 	t.Cleanup(func() {
 		s.Close()
 		r.Stop()
@@ -81,7 +102,7 @@ func newServer(t *testing.T, change func(*Config)) *server {
 
 func (s *server) dial(t *testing.T) (*websocket.Conn, *echo) {
 	t.Helper()
-	ws, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(s.URL, "http"), nil)
+	ws, _, err := s.dialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(s.URL, "http"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,150 +139,176 @@ func wantReason(t *testing.T, e *echo, want Reason) {
 }
 
 func TestMessagesOfEverySizeComeBackWhole(t *testing.T) {
-	s := newServer(t, func(c *Config) { c.MaxMessageBytes = func() int { return 1 << 20 } })
-	ws, _ := s.dial(t)
-	for _, size := range []int{0, 1, 125, 126, 127, 4096, 65535, 65536, 65537, 1 << 20} {
-		want := strings.Repeat("ä", size/2) + strings.Repeat("x", size%2)
-		if err := ws.WriteMessage(websocket.TextMessage, []byte(want)); err != nil {
-			t.Fatal(err)
+	plainAndTLS(t, func(t *testing.T, secure bool) {
+		s := newServer(t, secure, func(c *Config) { c.MaxMessageBytes = func() int { return 1 << 20 } })
+		ws, _ := s.dial(t)
+		for _, size := range []int{0, 1, 125, 126, 127, 4096, 65535, 65536, 65537, 1 << 20} {
+			want := strings.Repeat("ä", size/2) + strings.Repeat("x", size%2)
+			if err := ws.WriteMessage(websocket.TextMessage, []byte(want)); err != nil {
+				t.Fatal(err)
+			}
+			_, got, err := ws.ReadMessage()
+			if err != nil || string(got) != want {
+				t.Fatalf("%d bytes came back as %d bytes, %v", size, len(got), err)
+			}
 		}
-		_, got, err := ws.ReadMessage()
-		if err != nil || string(got) != want {
-			t.Fatalf("%d bytes came back as %d bytes, %v", size, len(got), err)
-		}
-	}
+	})
 }
 
 func TestManyMessagesInOneSegmentKeepTheirOrder(t *testing.T) {
-	s := newServer(t, nil)
-	ws, _ := s.dial(t)
-	const n = 5000
-	go func() {
+	plainAndTLS(t, func(t *testing.T, secure bool) {
+		s := newServer(t, secure, nil)
+		ws, _ := s.dial(t)
+		const n = 5000
+		go func() {
+			for i := range n {
+				_ = ws.WriteMessage(websocket.TextMessage, bytes.Repeat([]byte{byte('a' + i%26)}, i%300))
+			}
+		}()
 		for i := range n {
-			_ = ws.WriteMessage(websocket.TextMessage, bytes.Repeat([]byte{byte('a' + i%26)}, i%300))
+			_, got, err := ws.ReadMessage()
+			if want := bytes.Repeat([]byte{byte('a' + i%26)}, i%300); err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("message %d is %q, %v; want %q", i, got, err, want)
+			}
 		}
-	}()
-	for i := range n {
-		_, got, err := ws.ReadMessage()
-		if want := bytes.Repeat([]byte{byte('a' + i%26)}, i%300); err != nil || !bytes.Equal(got, want) {
-			t.Fatalf("message %d is %q, %v; want %q", i, got, err, want)
-		}
-	}
+	})
 }
 
 func TestClosingHandshakes(t *testing.T) {
-	s := newServer(t, nil)
-	t.Run("the client closes and gets its code back", func(t *testing.T) {
-		ws, e := s.dial(t)
-		_ = ws.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(4000, "bye"))
-		wantClose(t, ws, 4000)
-		wantReason(t, e, ClientClosed)
-	})
-	t.Run("the server closes after what it had to send", func(t *testing.T) {
-		ws, e := s.dial(t)
-		b := NewBuffer()
-		b.B = AppendText(b.B, []byte("last words"))
-		e.conn.Send(b)
-		b.Release()
-		e.conn.Close(1012, "restart", Draining)
-		e.conn.Close(1011, "a second close does not count", SlowConsumer)
-		if _, got, err := ws.ReadMessage(); err != nil || string(got) != "last words" {
-			t.Fatalf("got %q, %v; want the last words", got, err)
-		}
-		wantClose(t, ws, 1012)
-		wantReason(t, e, Draining)
-	})
-	t.Run("the client vanishes", func(t *testing.T) {
-		ws, e := s.dial(t)
-		_ = ws.NetConn().(*net.TCPConn).SetLinger(0)
-		_ = ws.Close()
-		wantReason(t, e, ClientGone)
-	})
-	t.Run("a client that never answers a close is let go", func(t *testing.T) {
-		ws, e := s.dial(t)
-		before := s.reactor.Open()
-		e.conn.Close(1012, "restart", Draining)
-		wantReason(t, e, Draining)
-		for end := time.Now().Add(3 * lingerTime); s.reactor.Open() >= before; time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatal("the descriptor is still open")
+	plainAndTLS(t, func(t *testing.T, secure bool) {
+		s := newServer(t, secure, nil)
+		t.Run("the client closes and gets its code back", func(t *testing.T) {
+			ws, e := s.dial(t)
+			_ = ws.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(4000, "bye"))
+			wantClose(t, ws, 4000)
+			wantReason(t, e, ClientClosed)
+		})
+		t.Run("the server closes after what it had to send", func(t *testing.T) {
+			ws, e := s.dial(t)
+			b := NewBuffer()
+			b.B = AppendText(b.B, []byte("last words"))
+			e.conn.Send(b)
+			b.Release()
+			e.conn.Close(1012, "restart", Draining)
+			e.conn.Close(1011, "a second close does not count", SlowConsumer)
+			if _, got, err := ws.ReadMessage(); err != nil || string(got) != "last words" {
+				t.Fatalf("got %q, %v; want the last words", got, err)
 			}
-		}
-		_ = ws
+			wantClose(t, ws, 1012)
+			wantReason(t, e, Draining)
+		})
+		t.Run("the client vanishes", func(t *testing.T) {
+			ws, e := s.dial(t)
+			cut(t, ws)
+			wantReason(t, e, ClientGone)
+		})
+		t.Run("a client that never answers a close is let go", func(t *testing.T) {
+			ws, e := s.dial(t)
+			before := s.reactor.Open()
+			e.conn.Close(1012, "restart", Draining)
+			wantReason(t, e, Draining)
+			for end := time.Now().Add(3 * lingerTime); s.reactor.Open() >= before; time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("the descriptor is still open")
+				}
+			}
+			_ = ws
+		})
 	})
 }
 
 func TestASlowConsumerIsClosedAndToldSo(t *testing.T) {
-	s := newServer(t, func(c *Config) { c.SendQueueBytes = 256 << 10 })
-	ws, e := s.dial(t)
-	b := NewBuffer()
-	b.B = AppendText(b.B, bytes.Repeat([]byte("x"), 32<<10))
-	for range 1000 { // 32 MB: more than the kernel's buffers and the queue hold
-		e.conn.Send(b)
-	}
-	b.Release()
-	wantReason(t, e, SlowConsumer)
-	wantClose(t, ws, closeSlowConsumer)
+	plainAndTLS(t, func(t *testing.T, secure bool) {
+		s := newServer(t, secure, func(c *Config) { c.SendQueueBytes = 256 << 10 })
+		ws, e := s.dial(t)
+		b := NewBuffer()
+		b.B = AppendText(b.B, bytes.Repeat([]byte("x"), 32<<10))
+		for range 1000 { // 32 MB: more than the kernel's buffers and the queue hold
+			e.conn.Send(b)
+		}
+		b.Release()
+		wantReason(t, e, SlowConsumer)
+		wantClose(t, ws, closeSlowConsumer)
+	})
 }
 
 func TestWhatTheSocketDoesNotTakeFollowsInOrder(t *testing.T) {
-	s := newServer(t, func(c *Config) { c.SendQueueBytes = 64 << 20 })
-	ws, e := s.dial(t)
-	const n = 2000
-	for i := range n {
-		b := NewBuffer()
-		b.B = AppendText(b.B, bytes.Repeat([]byte{byte('a' + i%26)}, 10<<10))
-		e.conn.Send(b)
-		b.Release()
-	}
-	if s.reactor.QueuedBytes() == 0 {
-		t.Fatal("20 MB did not fill the socket: the test shows nothing")
-	}
-	for i := range n {
-		_, got, err := ws.ReadMessage()
-		if err != nil || len(got) != 10<<10 || got[0] != byte('a'+i%26) || got[len(got)-1] != got[0] {
-			t.Fatalf("message %d: %d bytes, %v", i, len(got), err)
+	plainAndTLS(t, func(t *testing.T, secure bool) {
+		s := newServer(t, secure, func(c *Config) { c.SendQueueBytes = 64 << 20 })
+		ws, e := s.dial(t)
+		const n = 2000
+		for i := range n {
+			b := NewBuffer()
+			b.B = AppendText(b.B, bytes.Repeat([]byte{byte('a' + i%26)}, 10<<10))
+			e.conn.Send(b)
+			b.Release()
 		}
-	}
+		if s.reactor.QueuedBytes() == 0 {
+			t.Fatal("20 MB did not fill the socket: the test shows nothing")
+		}
+		for i := range n {
+			_, got, err := ws.ReadMessage()
+			if err != nil || len(got) != 10<<10 || got[0] != byte('a'+i%26) || got[len(got)-1] != got[0] {
+				t.Fatalf("message %d: %d bytes, %v", i, len(got), err)
+			}
+		}
+	})
 }
 
 func TestHeartbeats(t *testing.T) {
-	s := newServer(t, func(c *Config) { c.Heartbeat = 100 * time.Millisecond })
-	t.Run("a client that answers stays", func(t *testing.T) {
-		ws, e := s.dial(t)
-		pings := 0
-		ws.SetPingHandler(func(string) error {
-			pings++
-			if pings == 8 {
-				e.conn.Close(1000, "", Draining)
-			}
-			return ws.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Second))
+	plainAndTLS(t, func(t *testing.T, secure bool) {
+		s := newServer(t, secure, func(c *Config) { c.Heartbeat = 100 * time.Millisecond })
+		t.Run("a client that answers stays", func(t *testing.T) {
+			ws, e := s.dial(t)
+			pings := 0
+			ws.SetPingHandler(func(string) error {
+				pings++
+				if pings == 8 {
+					e.conn.Close(1000, "", Draining)
+				}
+				return ws.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Second))
+			})
+			wantClose(t, ws, 1000)
 		})
-		wantClose(t, ws, 1000)
-	})
-	t.Run("a silent one is cut", func(t *testing.T) {
-		_, e := s.dial(t) // nobody reads, so nobody answers pings
-		wantReason(t, e, HeartbeatTimeout)
+		t.Run("a silent one is cut", func(t *testing.T) {
+			_, e := s.dial(t) // nobody reads, so nobody answers pings
+			wantReason(t, e, HeartbeatTimeout)
+		})
 	})
 }
 
 func TestCloseFromManyGoroutinesWhileSending(t *testing.T) {
-	s := newServer(t, nil)
-	for range 50 {
-		ws, e := s.dial(t)
-		var wg sync.WaitGroup
-		for range 4 {
-			wg.Go(func() {
-				b := NewBuffer()
-				defer b.Release()
-				b.B = AppendText(b.B, []byte("hello"))
-				for range 100 {
-					e.conn.Send(b)
-				}
-				e.conn.Close(1001, "", Draining)
-			})
+	plainAndTLS(t, func(t *testing.T, secure bool) {
+		s := newServer(t, secure, nil)
+		for range 50 {
+			ws, e := s.dial(t)
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					b := NewBuffer()
+					defer b.Release()
+					b.B = AppendText(b.B, []byte("hello"))
+					for range 100 {
+						e.conn.Send(b)
+					}
+					e.conn.Close(1001, "", Draining)
+				})
+			}
+			wantClose(t, ws, 1001)
+			wg.Wait()
 		}
-		wantClose(t, ws, 1001)
-		wg.Wait()
+	})
+}
+
+// cut ends a connection as a broken network would: without any closing, with a reset.
+func cut(t *testing.T, ws *websocket.Conn) {
+	t.Helper()
+	conn := ws.NetConn()
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
 	}
+	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
 }

@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"syscall"
@@ -28,15 +29,24 @@ func (r *Reactor) Upgrade(w http.ResponseWriter, req *http.Request, subprotocol 
 		return nil, fmt.Errorf("handshake: %w", err)
 	}
 	// gorilla's connection, its buffers and the net.Conn below it are garbage from here on.
-	netConn := ws.NetConn()
-	defer func() { _ = netConn.Close() }()
-	fd, err := duplicate(netConn)
+	accepted := ws.NetConn()
+	secure, _ := accepted.(*tls.Conn)
+	var below *transport
+	if secure != nil {
+		below = secure.NetConn().(*transport) // ListenTLS makes no others
+		accepted = below.Conn
+	}
+	defer func() { _ = accepted.Close() }()
+	fd, err := duplicate(accepted)
 	if err != nil {
 		return nil, fmt.Errorf("handshake: %w", err)
 	}
 	r.open.Add(1)
-	p := r.pollers[r.next.Add(1)%uint32(len(r.pollers))]
-	return &Conn{fd: int32(fd), poller: p}, nil
+	c := &Conn{fd: int32(fd), poller: r.pollers[r.next.Add(1)%uint32(len(r.pollers))], tls: secure}
+	if below != nil {
+		*below = transport{upgraded: c}
+	}
+	return c, nil
 }
 
 // duplicate returns a second descriptor of the same socket, still non-blocking. Closing the net.Conn afterwards takes the

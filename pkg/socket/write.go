@@ -9,6 +9,19 @@ func (c *Conn) sendLocked(b *Buffer) {
 	if c.state != open || len(b.B) == 0 {
 		return
 	}
+	if len(c.queue) > 0 && c.overLocked(len(b.B)) {
+		c.closeLocked(closeSlowConsumer, "the client reads too slowly", SlowConsumer)
+		return
+	}
+	c.transmitLocked(b)
+}
+
+// transmitLocked writes or queues b, whatever the bounds and the state are.
+func (c *Conn) transmitLocked(b *Buffer) {
+	if c.tls != nil {
+		c.encryptLocked(b.B)
+		return
+	}
 	from := 0
 	if len(c.queue) == 0 {
 		n, ok := c.writeLocked(b.B)
@@ -17,24 +30,23 @@ func (c *Conn) sendLocked(b *Buffer) {
 		}
 		from = n
 	}
-	rest := len(b.B) - from
-	if c.overLocked(rest) {
-		c.closeLocked(closeSlowConsumer, "the client reads too slowly", SlowConsumer)
-		return
-	}
+	c.queueLocked(b, from)
+}
+
+func (c *Conn) queueLocked(b *Buffer, from int) {
 	b.retain()
 	c.queue = append(c.queue, queued{b, from})
-	c.countQueued(rest)
+	c.countQueued(len(b.B) - from)
 }
 
 // closeSlowConsumer is protocol.CloseSlowConsumer; this package knows only the codes that it has to send by itself.
 const closeSlowConsumer = 4408
 
-// overLocked tells whether n more bytes may not be queued. A single buffer may be larger than the bound of a connection that
-// has nothing queued: it was the socket that could not take it whole.
+// overLocked tells whether n more bytes may not be queued. It is asked only when something is queued already, so a single
+// buffer may be larger than the bound: it was the socket that could not take it whole.
 func (c *Conn) overLocked(n int) bool {
 	config := &c.poller.reactor.config
-	if len(c.queue) > 0 && c.queuedBytes+n > config.SendQueueBytes {
+	if c.queuedBytes+n > config.SendQueueBytes {
 		return true
 	}
 	return config.MaxQueuedBytes > 0 && c.poller.reactor.queuedBytes.Load()+int64(n) > config.MaxQueuedBytes
