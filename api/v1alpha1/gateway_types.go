@@ -31,7 +31,8 @@ type Gateway struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=300
-	// +kubebuilder:validation:items:XValidation:rule="self == '*' || self.matches('^https?://[A-Za-z0-9.:_\\\\[\\\\]-]+$')",message="write an origin as scheme and host without a path, such as https://chat.example.com or http://localhost:3000, or \"*\" for any"
+	// +kubebuilder:validation:items:XValidation:rule="self == '*' || self == 'null' || self.matches('^[A-Za-z][A-Za-z0-9+.-]*://([*][.])?[][A-Za-z0-9._:-]+$')",message="write an origin as scheme and host without a path, such as https://chat.example.com, https://*.example.com or http://localhost:3000, or \"*\" for any"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 1 || !self.exists(o, o == '*')",message="\"*\" allows every origin already; write either \"*\" alone or a list of origins"
 	// +optional
 	AllowedOrigins []string `json:"allowedOrigins,omitempty"`
 	// trustedProxies lists the networks whose X-Forwarded-For header is believed, in CIDR notation, at most 64.

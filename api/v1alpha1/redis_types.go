@@ -42,7 +42,7 @@ type StandaloneRedis struct {
 	// storage keeps an append-only file on a volume; absent: memory only.
 	// +optional
 	Storage *Storage `json:"storage,omitempty"`
-	// resources of the Redis container; default: requests of 100m CPU and a memory request and limit of one and a half times maxMemory.
+	// resources of the Redis container; default: requests of 100m CPU, and a memory request and limit of one and a half times maxMemory plus 32Mi.
 	// +optional
 	Resources *Resources `json:"resources,omitempty"`
 	// image of Redis 7.0 or later, or Valkey; default: the one that the operator was released with.
@@ -109,7 +109,7 @@ type ExternalRedis struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=300
-	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([A-Za-z0-9._-]+|\\\\[[0-9a-fA-F:.]+\\\\]):[0-9]{1,5}$')",message="write an address as host:port without a scheme, such as redis.example.com:6379; TLS is switched on by redis.external.tls"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([A-Za-z0-9._-]+|\\\\[[0-9a-fA-F:.]+\\\\]):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(':') + 1)) >= 1 && int(self.substring(self.lastIndexOf(':') + 1)) <= 65535",message="write an address as host:port without a scheme, such as redis.example.com:6379; TLS is switched on by redis.external.tls"
 	// +required
 	Addresses []string `json:"addresses"`
 	// usernameSecretRef names the entry of a Secret with the user name; absent: the user named default. A changed name is read

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/objectmeta"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/runtime"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
@@ -65,20 +66,30 @@ func (v *validator) check(object map[string]any) error {
 	}
 	v.setDefaults(object)
 
-	var faults []error
-	metadata, _ := object["metadata"].(map[string]any)
-	name, _ := metadata["name"].(string)
-	if name == "" {
-		faults = append(faults, errors.New("metadata.name: Required value: give the cluster a name, such as chat"))
-	} else {
-		for _, fault := range apivalidation.NameIsDNSSubdomain(name, false) {
-			faults = append(faults, fmt.Errorf("metadata.name: Invalid value: %q: %s", name, fault))
-		}
+	if faults := metadataFaults(object); len(faults) > 0 {
+		return errors.Join(faults...)
 	}
+	var faults []error
 	for _, fault := range v.validate(context.Background(), object) {
 		faults = append(faults, fault)
 	}
 	return errors.Join(faults...)
+}
+
+// metadataFaults checks what the schema does not: the API server treats metadata by itself, before everything else.
+func metadataFaults(object map[string]any) []error {
+	metadata, _, err := objectmeta.GetObjectMeta(object, false)
+	if err != nil {
+		return []error{fmt.Errorf("metadata: %s", oneLine(err))}
+	}
+	if metadata == nil || metadata.Name == "" {
+		return []error{errors.New("metadata.name: Required value: give the cluster a name, such as chat")}
+	}
+	var faults []error
+	for _, fault := range apivalidation.NameIsDNSSubdomain(metadata.Name, false) {
+		faults = append(faults, fmt.Errorf("metadata.name: Invalid value: %q: %s", metadata.Name, fault))
+	}
+	return faults
 }
 
 // decode reads YAML or JSON; doubled keys are an error. Whole numbers become int64, as the schema and CEL expect them.
