@@ -32,6 +32,7 @@ type Gateway struct {
 	authenticator *auth.Authenticator
 	stopKeys      context.CancelFunc // ends the authenticator's fetching of keys
 	metrics       *metrics
+	certificate   certificate
 	sequence      messageIDs
 	started       time.Time
 	public, ops   net.Listener
@@ -79,8 +80,11 @@ func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*
 		return nil, err
 	}
 	g.apply(s)
-	if g.public, err = net.Listen("tcp", s.Listen); err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+	if err = g.certificate.load(s); err != nil {
+		return nil, err
+	}
+	if g.public, err = g.certificate.listen(s.Listen); err != nil {
+		return nil, err
 	}
 	if g.ops, err = net.Listen("tcp", s.OpsListen); err != nil {
 		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), g.public.Close())
