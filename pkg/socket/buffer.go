@@ -11,6 +11,9 @@ import (
 type Buffer struct {
 	B    []byte
 	refs atomic.Int32
+
+	deflateOnce sync.Once
+	compressed  *Buffer // the same frames for connections that take them compressed; nil until one does
 }
 
 // maxPooledBytes keeps a few huge messages from holding their memory for ever.
@@ -29,6 +32,10 @@ func NewBuffer() *Buffer {
 func (b *Buffer) Release() {
 	if b.refs.Add(-1) != 0 {
 		return
+	}
+	if b.compressed != nil {
+		b.compressed.Release()
+		b.compressed, b.deflateOnce = nil, sync.Once{}
 	}
 	if cap(b.B) <= maxPooledBytes {
 		b.B = b.B[:0]

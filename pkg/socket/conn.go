@@ -24,14 +24,17 @@ type Conn struct {
 	fd      int32
 	poller  *poller
 	handler Handler
+	deflate bool      // permessage-deflate was agreed on
 	tls     *tls.Conn // nil: plain; its use is guarded by mu
 
 	// The poller goroutine's.
 	partial   []byte        // bytes of a frame of which more has to come; nil while there are none
 	message   []byte        // payloads of the fragments of an unfinished message
 	inMessage bool          // a first fragment has come, its last has not
+	deflated  bool          // the unfinished message is compressed
 	deaf      bool          // the client broke the protocol: nothing that it sends is read any more
 	peerClose bool          // the client's close frame came
+	hungUp    bool          // the client sends no more: what is still to be read ends with the stream's end
 	told      bool          // handler.Closed was called
 	again     bool          // waits in poller.again
 	lastRead  time.Duration // times are measured from the reactor's start

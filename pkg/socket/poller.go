@@ -20,6 +20,8 @@ const (
 	lingerTime = 5 * time.Second
 	// interest never changes, so a connection costs one epoll_ctl in its life.
 	interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	// hangup tells that the stream has an end. It may come in one event with the last bytes, and never again.
+	hangup = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
 )
 
 // poller serves the connections of one epoll set from one goroutine. The set is waited for through the Go runtime's own
@@ -181,6 +183,9 @@ func (p *poller) event(e *unix.EpollEvent) {
 	}
 	// The first event of every connection is that it can be written to. What came right behind a TLS handshake may wait
 	// inside crypto/tls then, and no other event would tell of it.
+	if e.Events&hangup != 0 {
+		c.hungUp = true
+	}
 	if e.Events&^unix.EPOLLOUT != 0 || c.tls != nil {
 		p.read(c)
 	}

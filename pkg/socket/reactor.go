@@ -22,7 +22,9 @@ type Config struct {
 	MaxQueuedBytes int64
 	// MaxMessageBytes tells how large a message from a client may be. It is asked for every frame, so that it can change.
 	MaxMessageBytes func() int
-	Logger          *slog.Logger
+	// Compression agrees to permessage-deflate where a client offers it.
+	Compression bool
+	Logger      *slog.Logger
 }
 
 // tick is how often heartbeats are looked at: often enough that a ping is at most an eighth late.

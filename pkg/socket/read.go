@@ -2,6 +2,7 @@ package socket
 
 import (
 	"encoding/binary"
+	"errors"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -31,8 +32,8 @@ func (c *Conn) readable(scratch []byte) (again bool) {
 		}
 		c.lastRead = c.poller.now
 		c.feed(scratch[:n])
-		if n < len(scratch) {
-			return false // the socket is empty: the next bytes raise a new edge
+		if n < len(scratch) && !c.hungUp {
+			return false // the socket is empty: the next bytes, or the end, raise a new edge
 		}
 	}
 	return true
@@ -121,7 +122,7 @@ func (c *Conn) parse(p []byte) (consumed, want int) {
 func (c *Conn) checkHeader(first, second byte, size uint64) bool {
 	op, fin := first&0x0F, first&finBit != 0
 	switch {
-	case first&(compressedBit|reservedBits) != 0:
+	case first&reservedBits != 0 || first&compressedBit != 0 && !(c.deflate && op == opText):
 		return c.fail(1002, "a reserved bit is set")
 	case second&maskBit == 0:
 		return c.fail(1002, "frames from a client must be masked")
@@ -157,15 +158,19 @@ func (c *Conn) frame(first byte, payload []byte) {
 	case opClose:
 		c.closeFrame(payload)
 	default:
-		c.data(first&finBit != 0, payload)
+		c.data(first, payload)
 	}
 }
 
 // data handles a text frame or a continuation.
-func (c *Conn) data(fin bool, payload []byte) {
-	if fin && !c.inMessage {
-		c.text(payload)
-		return
+func (c *Conn) data(first byte, payload []byte) {
+	fin := first&finBit != 0
+	if !c.inMessage {
+		c.deflated = first&compressedBit != 0
+		if fin {
+			c.text(payload)
+			return
+		}
 	}
 	c.inMessage = !fin
 	c.message = append(c.message, payload...)
@@ -177,6 +182,17 @@ func (c *Conn) data(fin bool, payload []byte) {
 }
 
 func (c *Conn) text(message []byte) {
+	if c.deflated {
+		var err error
+		switch message, err = inflate(message, c.poller.reactor.config.MaxMessageBytes()); {
+		case errors.Is(err, errTooLarge):
+			c.fail(1009, "the message is too large")
+			return
+		case err != nil:
+			c.fail(1007, "the message cannot be decompressed")
+			return
+		}
+	}
 	if !utf8.Valid(message) {
 		c.fail(1007, "text must be valid UTF-8")
 		return
@@ -202,8 +218,11 @@ func (c *Conn) closeFrame(payload []byte) {
 			return
 		}
 	}
-	c.Close(code, "", ClientClosed)
 	c.peerClose = true
+	c.Close(code, "", ClientClosed)
+	c.mu.Lock()
+	c.postLocked() // also if we closed first, so that the poller hangs up: RFC 6455 wants the server to be the first
+	c.mu.Unlock()
 }
 
 // validCloseCode follows RFC 6455, section 7.4, and the registry of codes: 1004 to 1006 and 1015 never travel.

@@ -312,3 +312,39 @@ func cut(t *testing.T, ws *websocket.Conn) {
 	}
 	_ = conn.Close()
 }
+
+func TestCompression(t *testing.T) {
+	plainAndTLS(t, func(t *testing.T, secure bool) {
+		s := newServer(t, secure, func(c *Config) { c.Compression = true })
+		s.dialer.EnableCompression = true
+		ws, e := s.dial(t)
+		if !e.conn.deflate {
+			t.Fatal("compression was not agreed on")
+		}
+		for _, size := range []int{0, 1, minDeflate - 1, minDeflate, 4096, 60000} {
+			want := strings.Repeat("lorem ipsum ", size/12+1)[:size]
+			if err := ws.WriteMessage(websocket.TextMessage, []byte(want)); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := ws.ReadMessage(); err != nil || string(got) != want {
+				t.Fatalf("%d bytes came back as %d bytes, %v", size, len(got), err)
+			}
+		}
+		t.Run("what inflates beyond the bound is too large", func(t *testing.T) {
+			ws, _ := s.dial(t)
+			_ = ws.WriteMessage(websocket.TextMessage, bytes.Repeat([]byte("x"), 10<<20))
+			wantClose(t, ws, 1009)
+		})
+		t.Run("a client that offers none gets none", func(t *testing.T) {
+			s.dialer.EnableCompression = false
+			ws, e := s.dial(t)
+			if e.conn.deflate {
+				t.Error("compression without an offer")
+			}
+			_ = ws.WriteMessage(websocket.TextMessage, bytes.Repeat([]byte("x"), 1000))
+			if _, got, err := ws.ReadMessage(); err != nil || len(got) != 1000 {
+				t.Fatalf("%d bytes came back, %v", len(got), err)
+			}
+		})
+	})
+}

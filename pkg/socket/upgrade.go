@@ -15,8 +15,10 @@ import (
 // was no proper handshake. The caller has checked the origin. The subprotocol is the one that is answered; empty: none.
 func (r *Reactor) Upgrade(w http.ResponseWriter, req *http.Request, subprotocol string, refuse func(w http.ResponseWriter, status int, reason string)) (*Conn, error) {
 	upgrader := websocket.Upgrader{
-		CheckOrigin: func(*http.Request) bool { return true },
+		CheckOrigin:       func(*http.Request) bool { return true },
+		EnableCompression: r.config.Compression,
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+			w.Header().Set("Sec-WebSocket-Version", "13") // RFC 6455, section 4.4: what is spoken here
 			refuse(w, status, reason.Error())
 		},
 	}
@@ -42,7 +44,8 @@ func (r *Reactor) Upgrade(w http.ResponseWriter, req *http.Request, subprotocol 
 		return nil, fmt.Errorf("handshake: %w", err)
 	}
 	r.open.Add(1)
-	c := &Conn{fd: int32(fd), poller: r.pollers[r.next.Add(1)%uint32(len(r.pollers))], tls: secure}
+	c := &Conn{fd: int32(fd), poller: r.pollers[r.next.Add(1)%uint32(len(r.pollers))], tls: secure,
+		deflate: r.config.Compression && offersDeflate(req.Header)}
 	if below != nil {
 		*below = transport{upgraded: c}
 	}

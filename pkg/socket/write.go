@@ -9,6 +9,9 @@ func (c *Conn) sendLocked(b *Buffer) {
 	if c.state != open || len(b.B) == 0 {
 		return
 	}
+	if c.deflate {
+		b = b.deflated()
+	}
 	if len(c.queue) > 0 && c.overLocked(len(b.B)) {
 		c.closeLocked(closeSlowConsumer, "the client reads too slowly", SlowConsumer)
 		return
@@ -118,5 +121,7 @@ func (c *Conn) consumeLocked(n int) {
 		q.buffer.Release()
 		done++
 	}
-	c.queue = append(c.queue[:0], c.queue[done:]...)
+	left := copy(c.queue, c.queue[done:])
+	clear(c.queue[left:]) // or it would keep others' buffers alive
+	c.queue = c.queue[:left]
 }
