@@ -90,7 +90,7 @@ func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*
 		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), g.public.Close())
 	}
 	g.reactor, err = socket.NewReactor(socket.Config{
-		Heartbeat: s.Heartbeat, SendQueueBytes: s.Limits.SendQueueBytes, Logger: logger,
+		Heartbeat: s.Heartbeat, SendQueueBytes: s.Limits.SendQueueBytes, Compression: s.Compression, Logger: logger,
 		MaxMessageBytes: func() int { return g.live.Load().limits.MaxMessageBytes },
 	})
 	if err != nil {

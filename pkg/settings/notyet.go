@@ -17,7 +17,6 @@ func NotYet(s Settings) []string {
 	add(history, "rooms.history")
 	add(presence, "rooms.presence")
 	add(s.Inbox != nil, "inbox")
-	add(s.Compression, "compression")
 	add(s.Limits.MaxConnectionsPerUser > 0, "limits.maxConnectionsPerUser")
 	add(s.APIListen != "" && s.APIKeyFile != "", "apiListen")
 	if backplane, err := parseBackplane(s.Backplane); err == nil && len(backplane.hosts) > 0 {
