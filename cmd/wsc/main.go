@@ -1,0 +1,45 @@
+// Command wsc is the person's tool: it runs a WebSocketCluster on this machine, and looks after those that run elsewhere. It is
+// a kubectl plugin as well: kubectl wsc.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wscluster/wscluster/pkg/version"
+)
+
+func main() {
+	if err := newRoot().Execute(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "wsc",
+		Short: "Run and look after WebSocket clusters",
+		// An error is one sentence; a page of usage below it would hide it.
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version.Version,
+	}
+	root.SetVersionTemplate("wsc {{.Version}}\n")
+	root.AddCommand(newRun(), newGateway(), newVersion())
+	return root
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(command.OutOrStdout(), "wsc", version.Version)
+			return err
+		},
+	}
+}
