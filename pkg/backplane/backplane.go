@@ -45,6 +45,18 @@ type Message struct {
 	// They are set on delivery and ignored on publishing.
 	Epoch  string
 	Offset int64
+
+	// The rest is for publishing only, and only for a backplane that is a Log; the others ignore it.
+
+	// ID is the message_id inside Body; a repeated publication is answered with the first one's. Borrowed like Body.
+	ID []byte
+	// Keep asks for the message to be kept in the target's log; nil: it is passed on and forgotten.
+	Keep *Keep
+	// IdempotencyKey makes a publication that is repeated within IdempotencyWindow one publication; empty: none. It belongs to
+	// Publisher (a user id; empty: the server API) and the target.
+	IdempotencyKey, Publisher string
+	// Data is the part of Body that a repeated publication must have in common with the first. Borrowed like Body.
+	Data []byte
 }
 
 // Receipt is what the store says of a publication that it took.
@@ -52,6 +64,8 @@ type Receipt struct {
 	// Epoch and Offset place the message in the target's log; empty and 0 where the target has no history.
 	Epoch  string
 	Offset int64
+	// MessageID is that of the first publication with the same idempotency key; empty: this was the first.
+	MessageID string
 }
 
 // ErrUnavailable means that the store did not confirm in time: the message is not known to be published.
