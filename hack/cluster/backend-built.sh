@@ -50,11 +50,12 @@ prepare() {
       -nodes "$(seq -s, -f 'node-%g' $max_nodes)"
   fi
   note_sysctls
-  # The mount point of the volumes has to exist on this machine; it is empty here.
-  [ -d /tmp/hostpath_pv ] || { mkdir /tmp/hostpath_pv; : > "$state/made-hostpath"; }
 }
 
-go_helpers() { CGO_ENABLED=0 GOFLAGS= go -C "$root" build -trimpath -buildvcs=false -o "$bin/" ./hack/cluster/pki ./hack/cluster/forward; }
+go_helpers() {
+  [ -x "$bin/provisioner" ] || step "compiling the cluster's own helpers (up to 2 minutes the first time)"
+  CGO_ENABLED=0 GOFLAGS= go -C "$root" build -trimpath -buildvcs=false -o "$bin/" ./hack/cluster/pki ./hack/cluster/forward ./hack/cluster/provisioner
+}
 
 start_node() {
   local n=$1 dir=$state/node-$1
@@ -97,8 +98,10 @@ wait_for_node() {
 serve_api() {
   [ ! -f "$state/kubeconfig" ] || return 0
   local address
-  setsid "$bin/forward" -listen "127.0.0.1:${API_PORT:-0}" -target "$api_ip:6443" -pid "$(node_pid 1)" \
-    > "$state/api-address" 2> "$state/api-forward.log" < /dev/null 9>&- &
+  (
+    enter_node_cgroup 1 # so that `cluster down` finds it
+    exec setsid "$bin/forward" -listen "127.0.0.1:${API_PORT:-0}" -target "$api_ip:6443" -pid "$(node_pid 1)"
+  ) > "$state/api-address" 2> "$state/api-forward.log" < /dev/null 9>&- &
   wait_for 5 "a port for the API server" test -s "$state/api-address" || { cat "$state/api-forward.log" >&2; die "the API server cannot be served here; choose a free API_PORT"; }
   address=$(head -1 "$state/api-address")
   sed "s#https://$api_ip:6443#https://$address#" "$state/pki/admin.kubeconfig" > "$state/kubeconfig"
@@ -117,11 +120,11 @@ clear_away() {
   for ((n = max_nodes; n >= 1; n--)); do
     if pid=$(node_pid "$n"); then kill -KILL "$pid"; fi
   done
+  for pid in $(cluster_pids); do kill -KILL "$pid" 2> /dev/null || true; done # outside the nodes: forward
   # A process whose init died is gone when the kernel has reaped it, not before.
   wait_for 20 "the nodes' processes to end" no_processes_left || die "these processes do not end: $(cluster_pids | tr '\n' ' ')"
   remove_cgroups
   restore_sysctls
-  [ ! -f "$state/made-hostpath" ] || rmdir /tmp/hostpath_pv 2> /dev/null || true
   rm -rf "$state"
 }
 
@@ -160,6 +163,7 @@ cluster_forward() {
     service=${service%:*}
     target=$(kubectl -n "$namespace" get service "$service" -o 'jsonpath={.spec.clusterIP}'):$port
   fi
+  enter_node_cgroup 1 # so that `cluster down` finds it
   exec "$bin/forward" -listen "127.0.0.1:$1" -target "$target" -pid "$(node_pid 1)"
 }
 

@@ -3,8 +3,7 @@
 // Command forward serves a TCP port of this machine from an address that exists only inside a node of hack/cluster.
 //
 // A socket belongs to the network namespace it was made in, whoever holds it. So the program listens here, then goes on
-// inside the node with the listening socket in hand, and dials from there. It also joins the node's PID namespace, hence
-// it dies with the node and `cluster down` has nothing more to do.
+// inside the node's network namespace with the listening socket in hand, and dials from there.
 //
 //	forward -listen 127.0.0.1:PORT -target IP:PORT -pid PID
 //
@@ -72,7 +71,7 @@ func enter(address, target string, pid int) error {
 		return err
 	}
 	fmt.Println(listener.Addr())
-	return syscall.Exec(nsenter, []string{"nsenter", "--target", strconv.Itoa(pid), "--net", "--pid", "--",
+	return syscall.Exec(nsenter, []string{"nsenter", "--target", strconv.Itoa(pid), "--net", "--",
 		self, "-target", target, "-inherited", strconv.Itoa(fd)}, os.Environ())
 }
 

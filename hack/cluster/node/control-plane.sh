@@ -1,4 +1,4 @@
-# etcd, the API server, the controllers and the scheduler: on node 1.
+# etcd, the API server, the controllers, the scheduler and the provisioner of volumes: on node 1.
 # shellcheck shell=bash
 
 start_etcd_and_apiserver() {
@@ -35,7 +35,6 @@ start_controllers() {
     --bind-address=127.0.0.1 --leader-elect=false --profiling=false
     --root-ca-file="$pki/ca.crt" --service-account-private-key-file="$pki/service-account.key" --use-service-account-credentials=true
     --cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key"
-    --enable-hostpath-provisioner=true
     # Shorter than the defaults, so that tests of autoscaling and of dead nodes take seconds (15 s, 5 min, 30 s; 5 s, 50 s).
     --horizontal-pod-autoscaler-sync-period=5s --horizontal-pod-autoscaler-cpu-initialization-period=15s
     --horizontal-pod-autoscaler-initial-readiness-delay=5s
@@ -44,4 +43,5 @@ start_controllers() {
   config=$pki/kube-scheduler.kubeconfig
   start kube-scheduler kube-scheduler --kubeconfig="$config" --authentication-kubeconfig="$config" --authorization-kubeconfig="$config" \
     --bind-address=127.0.0.1 --leader-elect=false --profiling=false
+  start provisioner "$bin/provisioner" -kubeconfig "$pki/admin.kubeconfig" -folder "$state/volumes"
 }

@@ -23,9 +23,6 @@ isolate_mounts() {
   mkdir -p "$dir/var-lib/upper" "$dir/var-lib/work"
   mount -t overlay overlay /var/lib -o "lowerdir=/var/lib,upperdir=$dir/var-lib/upper,workdir=$dir/var-lib/work"
 
-  # The in-tree host-path provisioner's fixed folder. All nodes share it, so that a volume follows its pod.
-  mount --bind "$state/volumes" /tmp/hostpath_pv
-
   # Kubernetes wants mounts to spread from the node into its pods.
   mount --make-rshared /
 }

@@ -11,7 +11,7 @@ start() {
 }
 
 launch() {
-  eval "${service_command[$1]}" >> "$logs/$1.log" 2>&1 < /dev/null &
+  eval "exec ${service_command[$1]}" >> "$logs/$1.log" 2>&1 < /dev/null &
   service_name[$!]=$1
 }
 
