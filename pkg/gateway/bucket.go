@@ -2,24 +2,23 @@ package gateway
 
 import "time"
 
-// bucket is a token bucket for one goroutine: burst tokens at first, refilled at rate a second.
+// bucket is a token bucket for one goroutine. Its rate and burst are given with each call, since they may change at a reload.
 type bucket struct {
-	rate, burst, tokens float32
-	last                time.Time
+	tokens float32
+	last   time.Time // zero: never used, so full
 }
 
-// reset fills the bucket; a rate of 0 never runs dry.
-func (b *bucket) reset(rate, burst int) {
-	*b = bucket{rate: float32(rate), burst: float32(max(burst, 1)), tokens: float32(max(burst, 1)), last: time.Now()}
-}
-
-// take returns false if there is no token left.
-func (b *bucket) take() bool {
-	if b.rate == 0 {
+// take takes one of the burst tokens, which are refilled at rate a second. It returns false if there is none left. A rate of 0
+// never runs dry.
+func (b *bucket) take(rate, burst int) bool {
+	if rate == 0 {
 		return true
 	}
-	now := time.Now()
-	b.tokens = min(b.burst, b.tokens+float32(now.Sub(b.last).Seconds())*b.rate)
+	now, most := time.Now(), float32(max(burst, 1))
+	if b.last.IsZero() {
+		b.tokens = most
+	}
+	b.tokens = min(most, b.tokens+float32(now.Sub(b.last).Seconds())*float32(rate))
 	b.last = now
 	if b.tokens < 1 {
 		return false

@@ -80,7 +80,7 @@ func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*
 		return nil, err
 	}
 	g.apply(s)
-	if err = g.certificate.load(s); err != nil {
+	if err := g.certificate.load(s); err != nil {
 		return nil, err
 	}
 	if g.public, err = g.certificate.listen(s.Listen); err != nil {
@@ -90,7 +90,8 @@ func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*
 		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), g.public.Close())
 	}
 	g.reactor, err = socket.NewReactor(socket.Config{
-		Heartbeat: s.Heartbeat, SendQueueBytes: s.Limits.SendQueueBytes, Compression: s.Compression, Logger: logger,
+		Heartbeat: s.Heartbeat, Compression: s.Compression, Logger: logger,
+		SendQueueBytes:  func() int { return g.live.Load().limits.SendQueueBytes },
 		MaxMessageBytes: func() int { return g.live.Load().limits.MaxMessageBytes },
 	})
 	if err != nil {

@@ -49,14 +49,14 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		logger.Warn("not in this version", "setting", key)
 	}
 	limitConnections(&s, logger)
-	if err := serve(s, logger); err != nil {
+	if err := serve(s, args, environ, logger); err != nil {
 		logger.Error("the gateway ends", "error", err)
 		return exitFailed
 	}
 	return exitOK
 }
 
-func serve(s settings.Settings, logger *slog.Logger) error {
+func serve(s settings.Settings, args, environ []string, logger *slog.Logger) error {
 	plane, err := openBackplane(s, logger)
 	if err != nil {
 		return err
@@ -78,6 +78,7 @@ func serve(s settings.Settings, logger *slog.Logger) error {
 		logger.Warn("a second signal: ending at once")
 		cut()
 	}()
+	go g.reload(ctx, args, environ)
 	return g.Run(ctx, hard)
 }
 

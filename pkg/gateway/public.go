@@ -90,8 +90,6 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult 
 	}
 	s := &session{gateway: g, conn: conn, identity: identity}
 	s.client = hub.Client{ID: newConnectionID(), UserID: identity.UserID, Sender: conn}
-	s.messages.reset(live.limits.MessagesPerSecond, live.limits.MessageBurst)
-	s.commands.reset(live.limits.MessagesPerSecond*commandsPerMessage, live.limits.MessageBurst*commandsPerMessage)
 
 	wait, cancel := context.WithTimeout(context.Background(), subscribeWait)
 	if status := g.backplane.Status(); !status.Up {

@@ -25,20 +25,20 @@ var publications = sync.Pool{New: func() any { return new(publication) }}
 const maxPooledBody = 64 << 10
 
 func (s *session) publish(c *protocol.Command) *protocol.Error {
-	if !s.messages.take() {
+	g := s.gateway
+	live := g.live.Load()
+	if !s.messages.take(live.limits.MessagesPerSecond, live.limits.MessageBurst) {
 		return &protocol.Error{Code: protocol.CodeRateLimited, Message: "too many messages: wait a moment, then send again"}
 	}
-	g := s.gateway
-	policies := g.live.Load().policies
 	m := backplane.Message{Target: backplane.Target{Kind: backplane.User}}
 	if c.RoomID != nil {
 		var member bool
 		m.Target, member = s.client.RoomTarget(c.RoomID)
-		if err := policies.CanPublish(&s.identity, m.Target.ID, member); err != nil {
+		if err := live.policies.CanPublish(&s.identity, m.Target.ID, member); err != nil {
 			return refusal(err)
 		}
 	} else {
-		if err := policies.CanMessageUser(&s.identity); err != nil {
+		if err := live.policies.CanMessageUser(&s.identity); err != nil {
 			return refusal(err)
 		}
 		m.Target.ID = string(c.TargetUserID)

@@ -70,7 +70,8 @@ func (s *session) do(c *protocol.Command) *protocol.Error {
 	if c.Type == protocol.CommandPublish {
 		return s.publish(c)
 	}
-	if !s.commands.take() {
+	limits := &s.gateway.live.Load().limits
+	if !s.commands.take(limits.MessagesPerSecond*commandsPerMessage, limits.MessageBurst*commandsPerMessage) {
 		return &protocol.Error{Code: protocol.CodeRateLimited, Message: "too many commands: wait a moment"}
 	}
 	switch c.Type {
@@ -111,8 +112,7 @@ func (s *session) join(c *protocol.Command) *protocol.Error {
 
 // refusal makes an error frame of what package auth says.
 func refusal(err error) *protocol.Error {
-	var r *auth.Error
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*auth.Error](err); ok {
 		return &protocol.Error{Code: protocol.Code(r.Code), Message: r.Message}
 	}
 	return &protocol.Error{Code: protocol.CodeInternal, Message: "the room's policy could not be applied"}

@@ -205,7 +205,7 @@ func (c *Command) decodeRecover() (err *Error) {
 		return badRequest("recover must be an object with epoch and offset")
 	}
 	c.fields[fieldEpoch], c.fields[fieldOffset] = nil, nil
-	if err = c.scanFields(raw, 0, false); err != nil {
+	if err := c.scanFields(raw, 0, false); err != nil {
 		return err
 	}
 	if c.RecoverEpoch, err = c.text(fieldEpoch, 0, true); err != nil {
@@ -290,7 +290,7 @@ func (c *Command) fieldNamed(b []byte, i int, top bool) int {
 // present returns the raw value of a field, or nil if it is absent or null.
 func (c *Command) present(field int) []byte {
 	raw := c.fields[field]
-	if raw == nil || raw[0] == 'n' {
+	if len(raw) == 0 || raw[0] == 'n' {
 		return nil
 	}
 	return raw

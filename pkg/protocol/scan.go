@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"bytes"
 	"errors"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -218,14 +219,7 @@ func hex4(b []byte, i int) (rune, bool) {
 // appended to *scratch. A lone surrogate becomes U+FFFD, as in encoding/json.
 func unquote(s []byte, scratch *[]byte) []byte {
 	s = s[1 : len(s)-1]
-	escaped := false
-	for _, c := range s {
-		if c == '\\' {
-			escaped = true
-			break
-		}
-	}
-	if !escaped {
+	if bytes.IndexByte(s, '\\') < 0 {
 		return s
 	}
 	start := len(*scratch)

@@ -15,8 +15,9 @@ type Config struct {
 	Pollers int
 	// Heartbeat is the time between two pings; a client that is silent for 2.5 times as long is cut.
 	Heartbeat time.Duration
-	// SendQueueBytes bounds what waits for one client; more closes it with SlowConsumer.
-	SendQueueBytes int
+	// SendQueueBytes tells how much may wait for one client; more closes it with SlowConsumer. It is asked whenever something
+	// has to wait, so that it can change.
+	SendQueueBytes func() int
 	// MaxQueuedBytes bounds what waits for all clients together; 0: no bound. Over it, whoever has to queue is closed as if
 	// its own queue were full.
 	MaxQueuedBytes int64

@@ -51,7 +51,7 @@ func plainAndTLS(t *testing.T, test func(t *testing.T, secure bool)) {
 
 func newServer(t *testing.T, secure bool, change func(*Config)) *server {
 	t.Helper()
-	config := Config{Pollers: 2, Heartbeat: 25 * time.Second, SendQueueBytes: 1 << 20, MaxMessageBytes: func() int { return 64 << 10 }, Logger: slog.New(slog.DiscardHandler)}
+	config := Config{Pollers: 2, Heartbeat: 25 * time.Second, SendQueueBytes: func() int { return 1 << 20 }, MaxMessageBytes: func() int { return 64 << 10 }, Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&config)
 	}
@@ -219,7 +219,7 @@ func TestClosingHandshakes(t *testing.T) {
 
 func TestASlowConsumerIsClosedAndToldSo(t *testing.T) {
 	plainAndTLS(t, func(t *testing.T, secure bool) {
-		s := newServer(t, secure, func(c *Config) { c.SendQueueBytes = 256 << 10 })
+		s := newServer(t, secure, func(c *Config) { c.SendQueueBytes = func() int { return 256 << 10 } })
 		ws, e := s.dial(t)
 		b := NewBuffer()
 		b.B = AppendText(b.B, bytes.Repeat([]byte("x"), 32<<10))
@@ -234,7 +234,7 @@ func TestASlowConsumerIsClosedAndToldSo(t *testing.T) {
 
 func TestWhatTheSocketDoesNotTakeFollowsInOrder(t *testing.T) {
 	plainAndTLS(t, func(t *testing.T, secure bool) {
-		s := newServer(t, secure, func(c *Config) { c.SendQueueBytes = 64 << 20 })
+		s := newServer(t, secure, func(c *Config) { c.SendQueueBytes = func() int { return 64 << 20 } })
 		ws, e := s.dial(t)
 		const n = 2000
 		for i := range n {

@@ -49,7 +49,7 @@ const closeSlowConsumer = 4408
 // buffer may be larger than the bound: it was the socket that could not take it whole.
 func (c *Conn) overLocked(n int) bool {
 	config := &c.poller.reactor.config
-	if c.queuedBytes+n > config.SendQueueBytes {
+	if c.queuedBytes+n > config.SendQueueBytes() {
 		return true
 	}
 	return config.MaxQueuedBytes > 0 && c.poller.reactor.queuedBytes.Load()+int64(n) > config.MaxQueuedBytes
