@@ -133,12 +133,80 @@ func appendAckStart(dst, id []byte) []byte {
 	return AppendString(dst, id)
 }
 
-// AppendJoinAck appends the ack of a join or leave.
+// AppendJoinAck appends the ack of a join or leave in a room without history.
 func AppendJoinAck(dst, id, room []byte) []byte {
 	dst = appendAckStart(dst, id)
 	dst = append(dst, `,"room_id":`...)
 	dst = AppendString(dst, room)
 	return append(dst, '}')
+}
+
+// Recovery is what the ack of a join says in a room with history.
+type Recovery struct {
+	// At is the newest message; everything after it comes as message frames.
+	At Position
+	// Asked says that the client asked to recover, and Recovered that it gets everything it missed.
+	Asked, Recovered bool
+	// Messages are message frames, oldest first, joined by AppendListed; nil: the client asked for none.
+	Messages []byte
+}
+
+// AppendRecoveryAck appends the ack of a join in a room with history.
+func AppendRecoveryAck(dst, id, room []byte, r *Recovery) []byte {
+	dst = appendAckStart(dst, id)
+	dst = append(dst, `,"room_id":`...)
+	dst = AppendString(dst, room)
+	dst = append(dst, ',')
+	dst = appendPosition(dst, r.At)
+	if r.Asked {
+		dst = append(dst, `,"recovered":`...)
+		dst = strconv.AppendBool(dst, r.Recovered)
+	}
+	if r.Asked || r.Messages != nil {
+		dst = append(dst, `,"messages":[`...)
+		dst = append(dst, r.Messages...)
+		dst = append(dst, ']')
+	}
+	return append(dst, '}')
+}
+
+// AppendListed appends a message frame to a list of them.
+func AppendListed(list, body []byte, at Position) []byte {
+	if len(list) > 0 {
+		list = append(list, ',')
+	}
+	return AppendMessageAt(list, body, at)
+}
+
+// AppendHistoryAck appends the ack of a history command; next is empty when there is no more.
+func AppendHistoryAck(dst, id []byte, at Position, messages []byte, next string) []byte {
+	dst = appendAckStart(dst, id)
+	dst = append(dst, ',')
+	dst = appendPosition(dst, at)
+	dst = append(dst, `,"messages":[`...)
+	dst = append(dst, messages...)
+	dst = append(dst, ']')
+	if next != "" {
+		dst = append(dst, `,"next":`...)
+		dst = AppendString(dst, next)
+	}
+	return append(dst, '}')
+}
+
+// AppendEpochChanged appends an epoch_changed frame for a room, or for the user's inbox where room is empty.
+func AppendEpochChanged(dst []byte, room string, at, previous Position) []byte {
+	dst = append(dst, `{"type":"epoch_changed",`...)
+	if room == "" {
+		dst = append(dst, `"inbox":true,`...)
+	} else {
+		dst = append(dst, `"room_id":`...)
+		dst = AppendString(dst, room)
+		dst = append(dst, ',')
+	}
+	dst = appendPosition(dst, at)
+	dst = append(dst, `,"previous":{`...)
+	dst = appendPosition(dst, previous)
+	return append(dst, '}', '}')
 }
 
 // AppendPublishAck appends the ack of a publish; an offset of 0 means that the target has no history.

@@ -21,11 +21,24 @@ func TestFramesReadAsTheContractSays(t *testing.T) {
 		"message without a log": {string(AppendMessageAt(nil, message, Position{})), string(message)},
 		"ack":                   {string(AppendAck(nil, []byte("7"))), `{"type":"ack","id":"7"}`},
 		"ack of a join":         {string(AppendJoinAck(nil, []byte("7"), []byte("r"))), `{"type":"ack","id":"7","room_id":"r"}`},
-		"ack of a publish":      {string(AppendPublishAck(nil, []byte("7"), []byte("m"), Position{})), `{"type":"ack","id":"7","message_id":"m"}`},
-		"ack of a logged one":   {string(AppendPublishAck(nil, []byte("7"), []byte("m"), Position{"e", 2})), `{"type":"ack","id":"7","message_id":"m","epoch":"e","offset":2}`},
-		"error":                 {string(AppendError(nil, []byte("7"), CodeForbidden, "no")), `{"type":"error","id":"7","code":"forbidden","message":"no"}`},
-		"error without an id":   {string(AppendError(nil, nil, CodeBadRequest, "no")), `{"type":"error","code":"bad_request","message":"no"}`},
-		"reconnect":             {string(AppendReconnect(nil, ReconnectDraining, 1500)), `{"type":"reconnect","reason":"draining","delay_ms":1500}`},
+		"ack of a join in a room with history": {string(AppendRecoveryAck(nil, []byte("7"), []byte("r"), &Recovery{At: Position{"e", 5}})),
+			`{"type":"ack","id":"7","room_id":"r","epoch":"e","offset":5}`},
+		"ack of a join that recovers": {string(AppendRecoveryAck(nil, []byte("7"), []byte("r"), &Recovery{At: Position{"e", 5}, Asked: true, Recovered: true, Messages: AppendListed(AppendListed(nil, message, Position{"e", 4}), message, Position{"e", 5})})),
+			`{"type":"ack","id":"7","room_id":"r","epoch":"e","offset":5,"recovered":true,"messages":[` +
+				`{"type":"message","epoch":"e","offset":4,"ts":17,"message_id":"m1","room_id":"lob\"by","from":"alice","data":{"t":"hi"}},` +
+				`{"type":"message","epoch":"e","offset":5,"ts":17,"message_id":"m1","room_id":"lob\"by","from":"alice","data":{"t":"hi"}}]}`},
+		"ack of a join that cannot recover": {string(AppendRecoveryAck(nil, []byte("7"), []byte("r"), &Recovery{At: Position{"e", 0}, Asked: true})),
+			`{"type":"ack","id":"7","room_id":"r","epoch":"e","offset":0,"recovered":false,"messages":[]}`},
+		"ack of a history": {string(AppendHistoryAck(nil, []byte("7"), Position{"e", 5}, nil, "n")), `{"type":"ack","id":"7","epoch":"e","offset":5,"messages":[],"next":"n"}`},
+		"a room's new epoch": {string(AppendEpochChanged(nil, "r", Position{"f", 0}, Position{"e", 5})),
+			`{"type":"epoch_changed","room_id":"r","epoch":"f","offset":0,"previous":{"epoch":"e","offset":5}}`},
+		"an inbox's new epoch": {string(AppendEpochChanged(nil, "", Position{"f", 3}, Position{"e", 5})),
+			`{"type":"epoch_changed","inbox":true,"epoch":"f","offset":3,"previous":{"epoch":"e","offset":5}}`},
+		"ack of a publish":    {string(AppendPublishAck(nil, []byte("7"), []byte("m"), Position{})), `{"type":"ack","id":"7","message_id":"m"}`},
+		"ack of a logged one": {string(AppendPublishAck(nil, []byte("7"), []byte("m"), Position{"e", 2})), `{"type":"ack","id":"7","message_id":"m","epoch":"e","offset":2}`},
+		"error":               {string(AppendError(nil, []byte("7"), CodeForbidden, "no")), `{"type":"error","id":"7","code":"forbidden","message":"no"}`},
+		"error without an id": {string(AppendError(nil, nil, CodeBadRequest, "no")), `{"type":"error","code":"bad_request","message":"no"}`},
+		"reconnect":           {string(AppendReconnect(nil, ReconnectDraining, 1500)), `{"type":"reconnect","reason":"draining","delay_ms":1500}`},
 	}
 	if got := MessageTime(message); got != 17 {
 		t.Errorf("the time of the message reads as %d, want 17", got)
