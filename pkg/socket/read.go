@@ -66,14 +66,14 @@ func (c *Conn) feed(p []byte) {
 	}
 	consumed, want := c.parse(p)
 	rest := p[consumed:]
-	if len(rest) == 0 || c.over() {
+	switch {
+	case len(rest) == 0 || c.over():
 		c.partial = nil
-		return
+	case c.partial != nil && consumed == 0: // more of the same frame: to copy it again for every piece would be quadratic
+	default:
+		// What a header promises is not yet memory: a client has to send half of what it makes us keep.
+		c.partial = append(make([]byte, 0, max(len(rest), min(want, 2*len(rest)+512))), rest...)
 	}
-	if c.partial == nil {
-		c.partial = make([]byte, 0, max(want, len(rest)))
-	}
-	c.partial = append(c.partial[:0], rest...)
 }
 
 // over tells whether what still comes from the client is thrown away: its close frame came, or it broke the protocol.
