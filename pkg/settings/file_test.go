@@ -44,7 +44,7 @@ func TestWrongFilesAreAnsweredInOneLineThatNamesLineAndKey(t *testing.T) {
 		"presence neither on nor off":        {"rooms:\n- match: a\n  presence: maybe\n", `f.yaml:3: rooms[0].presence: must be true or false (or Enabled or Disabled), not "maybe"`},
 		"a history of nothing":               {"rooms:\n- match: a\n  history:\n    size: 0\n", "f.yaml:4: rooms[0].history.size: must be from 1 to 1000000, not 0"},
 		"a history that is a switch":         {"rooms:\n- match: a\n  history: Enabled\n", `f.yaml:3: rooms[0].history: must be a group of keys (minReplicas, size, ttlSeconds), not the text "Enabled"`},
-		"a glob that is longer than any id":  {"rooms:\n- match: " + strings.Repeat("a", 257) + "\n", "f.yaml:2: rooms[0].match: must be at most 256 bytes, as room ids are, not 257"},
+		"a glob that is longer than any id":  {"rooms:\n- match: " + strings.Repeat("a", 257) + "\n", "f.yaml:2: rooms[0].match: must be at most 256 characters, not 257"},
 		"a glob with a control character":    {"rooms:\n- match: \"a\\tb\"\n", "f.yaml:2: rooms[0].match: must not hold control characters such as line breaks or tabs"},
 		"an unknown key of the inbox":        {"inbox: {keep: 1}\n", "f.yaml:1: inbox.keep: is not a known key; allowed are maxBytes, size, ttlSeconds"},
 		"direct messages to members":         {"directMessages: {publish: members}\n", `f.yaml:1: directMessages.publish: must be anyone, authenticated, server or none, not "members"`},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -20,7 +21,7 @@ const (
 	maxLogTTL           = 365 * 24 * time.Hour
 	maxReplicasBound    = 16
 	maxInboxBytesBound  = 1 << 30
-	maxRoomPatternBytes = 256
+	maxRoomPatternRunes = 256
 )
 
 // Who may, at each place. The words and their meaning are those of the custom resource.
@@ -64,8 +65,8 @@ func checkRoomPattern(pattern string) error {
 	if pattern == "" {
 		return fmt.Errorf("must be a glob over room ids such as \"chat:*\" (* is any run of characters, ? is one)")
 	}
-	if len(pattern) > maxRoomPatternBytes {
-		return fmt.Errorf("must be at most %d bytes, as room ids are, not %d", maxRoomPatternBytes, len(pattern))
+	if length := utf8.RuneCountInString(pattern); length > maxRoomPatternRunes {
+		return fmt.Errorf("must be at most %d characters, not %d", maxRoomPatternRunes, length)
 	}
 	return nil
 }
