@@ -43,6 +43,7 @@ build: bin/gateway bin/operator bin/wsc ## Build bin/gateway, bin/operator and b
 
 .PHONY: bin/gateway bin/operator bin/wsc
 bin/gateway bin/operator bin/wsc:
+	@echo "Building $@ (a minute or two the first time)"
 	@$(GO_BUILD)
 
 .PHONY: test
