@@ -75,7 +75,7 @@ func TestATrustedUserIDIsBelieved(t *testing.T) {
 
 func TestATokenIsFoundWhereverAClientCanPutIt(t *testing.T) {
 	c := newClock()
-	a := newTestAuthenticator(t, secretSettings(writeSecret(t, testSecret)), c)
+	a := newTestAuthenticator(t, secretSettings(writeSecret(t)), c)
 	token := func(user string) string {
 		return sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, goodClaims(c, map[string]any{"sub": user}))
 	}
@@ -116,7 +116,7 @@ func TestATokenIsFoundWhereverAClientCanPutIt(t *testing.T) {
 
 func TestATokenIsRenewedForTheSameUserOnly(t *testing.T) {
 	c := newClock()
-	a := newTestAuthenticator(t, secretSettings(writeSecret(t, testSecret)), c)
+	a := newTestAuthenticator(t, secretSettings(writeSecret(t)), c)
 	current := Identity{UserID: "alice", Verified: true, ExpiresAt: c.Now().Add(time.Minute)}
 	sign := func(changes map[string]any) string {
 		return sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, goodClaims(c, changes))

@@ -53,14 +53,16 @@ type keySet struct {
 	client *http.Client
 	now    func() time.Time
 	logger *slog.Logger
-	life   context.Context // ends with the gateway, not with the request that happens to start a fetch
+	// ask wakes the goroutine that fetches; it has room for the one fetch that can be due.
+	ask chan struct{}
 
 	mu        sync.Mutex
 	limiter   *rate.Limiter
 	public    []publicKey
 	fetchedAt time.Time // zero: never
 	failing   bool
-	fetching  chan struct{} // closed when the fetch under way ends; nil: none is
+	fetching  chan struct{} // closed when the fetch that is due or under way ends; nil: none is
+	ended     bool          // nobody fetches any more
 }
 
 func newKeySet(ctx context.Context, url string, options Options) *keySet {
@@ -69,13 +71,38 @@ func newKeySet(ctx context.Context, url string, options Options) *keySet {
 		client = &http.Client{CheckRedirect: stayEncrypted}
 	}
 	set := &keySet{
-		url: url, client: client, now: options.Now, logger: options.Logger, life: ctx,
+		url: url, client: client, now: options.Now, logger: options.Logger, ask: make(chan struct{}, 1),
 		limiter: rate.NewLimiter(rate.Every(keySetEvery), keySetBurst),
 	}
+	go set.run(ctx)
 	set.mu.Lock()
+	defer set.mu.Unlock()
 	set.start()
-	set.mu.Unlock()
 	return set
+}
+
+// run fetches when asked. Its context ends with the gateway, not with the request that happens to need a key first.
+func (k *keySet) run(ctx context.Context) {
+	for {
+		select {
+		case <-k.ask:
+			k.refresh(ctx)
+		case <-ctx.Done():
+			k.end()
+			return
+		}
+	}
+}
+
+// end lets go of everybody who waits for a fetch that nobody will make.
+func (k *keySet) end() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ended = true
+	if k.fetching != nil {
+		close(k.fetching)
+		k.fetching = nil
+	}
 }
 
 // stayEncrypted keeps a redirect from fetching keys over a link that anybody can write to.
@@ -143,34 +170,36 @@ func (k *keySet) match(keyID, algorithm string) []jwt.VerificationKey {
 	return found
 }
 
-// start begins a fetch unless one is under way or too many were made. It needs mu.
+// start has a fetch made unless one is under way or too many were made. It needs mu.
 func (k *keySet) start() {
-	if k.fetching != nil || !k.limiter.AllowN(k.now(), 1) {
+	if k.ended || k.fetching != nil || !k.limiter.AllowN(k.now(), 1) {
 		return
 	}
-	done := make(chan struct{})
-	k.fetching = done
-	go func() {
-		ctx, cancel := context.WithTimeout(k.life, keySetFetch)
-		defer cancel()
-		public, err := k.fetch(ctx)
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.fetching = nil
-		close(done)
-		switch {
-		case err != nil && k.life.Err() != nil:
-			return
-		case err != nil && !k.failing:
-			k.logger.Warn("the key set for tokens cannot be fetched; keys that are known stay in force", "url", k.url, "known_keys", len(k.public), "error", err)
-		case err == nil && k.failing:
-			k.logger.Info("the key set for tokens is fetched again", "url", k.url, "known_keys", len(public))
-		}
-		k.failing = err != nil
-		if err == nil {
-			k.public, k.fetchedAt = public, k.now()
-		}
-	}()
+	k.fetching = make(chan struct{})
+	k.ask <- struct{}{} // never blocks: fetching was nil, so no fetch was due
+}
+
+// refresh fetches once and puts the result in force.
+func (k *keySet) refresh(ctx context.Context) {
+	limited, cancel := context.WithTimeout(ctx, keySetFetch)
+	defer cancel()
+	public, err := k.fetch(limited)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	close(k.fetching)
+	k.fetching = nil
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil && !k.failing:
+		k.logger.Warn("the key set for tokens cannot be fetched; keys that are known stay in force", "url", k.url, "known_keys", len(k.public), "error", err)
+	case err == nil && k.failing:
+		k.logger.Info("the key set for tokens is fetched again", "url", k.url, "known_keys", len(public))
+	}
+	k.failing = err != nil
+	if err == nil {
+		k.public, k.fetchedAt = public, k.now()
+	}
 }
 
 func (k *keySet) fetch(ctx context.Context) ([]publicKey, error) {

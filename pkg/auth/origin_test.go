@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"testing"
@@ -48,7 +49,7 @@ func TestWhichOriginsMayConnect(t *testing.T) {
 		"nothing before the dot of a wildcard":           {"chat.example", []string{"https://.example.org"}, list, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := httptest.NewRequest("GET", "/ws", nil)
+			r := httptest.NewRequest(http.MethodGet, "/ws", nil)
 			r.Host = test.host
 			for _, origin := range test.origins {
 				r.Header.Add("Origin", origin)
@@ -85,7 +86,7 @@ func TestTheClientsAddressBehindTrustedProxies(t *testing.T) {
 		"a peer without an address":                         {"@", []string{"198.51.100.7"}, trusted, "invalid IP"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := httptest.NewRequest("GET", "/ws", nil)
+			r := httptest.NewRequest(http.MethodGet, "/ws", nil)
 			r.RemoteAddr = test.peer
 			for _, line := range test.forwarded {
 				r.Header.Add("X-Forwarded-For", line)

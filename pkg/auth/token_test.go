@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -67,10 +68,10 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
-func writeSecret(t *testing.T, secret string) string {
+func writeSecret(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(testSecret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -95,9 +96,7 @@ func newTestAuthenticator(t *testing.T, s settings.Auth, clock *clock) *Authenti
 func sign(t *testing.T, method jwt.SigningMethod, key any, header, claims map[string]any) string {
 	t.Helper()
 	token := jwt.NewWithClaims(method, jwt.MapClaims(claims))
-	for name, value := range header {
-		token.Header[name] = value
-	}
+	maps.Copy(token.Header, header)
 	text, err := token.SignedString(key)
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +131,7 @@ func refused(t *testing.T, err error, status int, code, part string) {
 
 func TestAGoodTokenGivesAnIdentity(t *testing.T) {
 	c := newClock()
-	a := newTestAuthenticator(t, secretSettings(writeSecret(t, testSecret)), c)
+	a := newTestAuthenticator(t, secretSettings(writeSecret(t)), c)
 	expires := c.Now().Add(time.Hour)
 	alice := Identity{UserID: "alice", Verified: true, Rooms: []string{"chat:*", "lobby"}, ExpiresAt: expires, TokenIssuer: "https://id.example"}
 	with := func(change func(*Identity)) Identity { i := alice; change(&i); return i }
@@ -167,7 +166,7 @@ func TestAGoodTokenGivesAnIdentity(t *testing.T) {
 
 func TestABadTokenIsRefusedWithAReasonThatDoesNotShowIt(t *testing.T) {
 	c := newClock()
-	a := newTestAuthenticator(t, secretSettings(writeSecret(t, testSecret)), c)
+	a := newTestAuthenticator(t, secretSettings(writeSecret(t)), c)
 	good := sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, goodClaims(c, nil))
 	parts := strings.Split(good, ".")
 	hs := func(changes map[string]any) string {
@@ -227,7 +226,7 @@ func TestABadTokenIsRefusedWithAReasonThatDoesNotShowIt(t *testing.T) {
 
 func TestAChangedSecretFileIsInForceAfterASecond(t *testing.T) {
 	c := newClock()
-	path := writeSecret(t, testSecret)
+	path := writeSecret(t)
 	a := newTestAuthenticator(t, secretSettings(path), c)
 	old := sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, goodClaims(c, nil))
 	fresh := sign(t, jwt.SigningMethodHS256, []byte("the next secret"), nil, goodClaims(c, nil))
@@ -451,7 +450,7 @@ func TestUnknownKeyIDsCannotMakeTheGatewayFloodTheIssuer(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 200 {
 		wait.Go(func() {
-			_, err := a.verifier.verify(context.Background(), sign(t, jwt.SigningMethodES256, key, withID(rand.Text()), goodClaims(c, nil)))
+			_, err := a.verifier.verify(t.Context(), sign(t, jwt.SigningMethodES256, key, withID(rand.Text()), goodClaims(c, nil)))
 			if err == nil {
 				t.Error("a token with an invented key id is taken")
 			}

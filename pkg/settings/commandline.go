@@ -121,7 +121,8 @@ func readCommandLine(args, environ []string) (*commandLine, error) {
 	if rest := flags.Args(); len(rest) > 0 {
 		return line, fmt.Errorf("%q: is not a flag; values of switches need an equals sign, such as --demo=true", rest[0])
 	}
-	return line, line.readFlags(order, given)
+	err = line.readFlags(order, given)
+	return line, err
 }
 
 func (c *commandLine) readFlags(order []string, given map[string][]string) error {
@@ -191,11 +192,13 @@ func unknownVariable(name string) error {
 	if name == environmentName("check") || name == environmentName("version") {
 		return fmt.Errorf("%s: is not a setting; write the flag --%s", name, strings.ToLower(strings.TrimPrefix(name, environmentPrefix)))
 	}
-	known := []string{environmentName("config")}
+	// The common beginning says nothing about which one is meant.
+	known := []string{strings.TrimPrefix(environmentName("config"), environmentPrefix)}
 	for _, o := range options {
-		known = append(known, o.environment())
+		known = append(known, strings.TrimPrefix(o.environment(), environmentPrefix))
 	}
-	return fmt.Errorf("%s: is not a known setting%s; variables that start with %s are the gateway's", name, suggest(name, known), environmentPrefix)
+	hint := strings.Replace(suggest(strings.TrimPrefix(name, environmentPrefix), known), "mean ", "mean "+environmentPrefix, 1)
+	return fmt.Errorf("%s: is not a known setting%s; variables that start with %s are the gateway's", name, hint, environmentPrefix)
 }
 
 // flagValue shows an option to pflag, which only parses the command line: values are applied later, over the file.

@@ -149,6 +149,7 @@ func TestWrongCommandLinesAreAnsweredInOneLineThatNamesTheCulprit(t *testing.T) 
 		"a negative duration in a variable":   {environ: []string{"WSC_DRAIN_DELAY=-1s"}, want: "WSC_DRAIN_DELAY: must be from 0s to 3600s, not -1s"},
 		"a drain without time":                {args: []string{"--drain-timeout=0"}, want: "--drain-timeout: must be from 100ms to 86400s, not 0s"},
 		"a misspelt variable":                 {environ: []string{"WSC_HEARBEAT=3s"}, want: "WSC_HEARBEAT: is not a known setting; did you mean WSC_HEARTBEAT?; variables that start with WSC_ are the gateway's"},
+		"a variable like no other":            {environ: []string{"WSC_FOO=1"}, want: "WSC_FOO: is not a known setting; variables that start with WSC_ are the gateway's"},
 		"an action as a variable":             {environ: []string{"WSC_CHECK=1"}, want: "WSC_CHECK: is not a setting; write the flag --check"},
 		"a variable's value":                  {environ: []string{"WSC_LOG_LEVEL=warning"}, want: `WSC_LOG_LEVEL: must be debug, info, warn or error, not "warning"`},
 		"a port without a colon":              {args: []string{"--listen=8080"}, want: `--listen: must be an address such as ":8080" or "127.0.0.1:8080", not "8080"`},

@@ -16,8 +16,8 @@ func TestThePageForUsersHasEveryOption(t *testing.T) {
 	rows := map[string][]string{}
 	for line := range strings.Lines(string(page)) {
 		if cells := strings.Split(line, " | "); strings.HasPrefix(line, "| `--") && len(cells) >= 4 {
-			flag := strings.TrimPrefix(cells[0], "| `--")
-			rows[flag[:strings.Index(flag, "`")]] = cells
+			flag, _, _ := strings.Cut(strings.TrimPrefix(cells[0], "| `--"), "`")
+			rows[flag] = cells
 		}
 	}
 	standard := Default()

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -106,12 +107,9 @@ func isGroup(key string) bool {
 func keysUnder(prefix string) []string {
 	var keys []string
 	add := func(key string) {
-		for _, known := range keys {
-			if known == key {
-				return
-			}
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
 		}
-		keys = append(keys, key)
 	}
 	for _, o := range options {
 		if prefix == "" {

@@ -64,8 +64,7 @@ func plainFileError(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s may not be read by this process (user %d): change its owner or mode", path, os.Getuid())
 	}
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathError.Err
 	}
 	return fmt.Errorf("%s cannot be read: %s", path, strings.ReplaceAll(err.Error(), "\n", " "))

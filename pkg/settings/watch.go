@@ -85,9 +85,11 @@ func (w *watch) run(ctx context.Context) {
 				began = time.Now()
 			}
 			quiet.Reset(min(watchQuiet, max(0, watchLatest-time.Since(began))))
-		case <-watcher.Errors:
+		case err := <-watcher.Errors:
 			// The queue of events ran over or a folder went away: look at everything.
-			quiet.Reset(watchQuiet)
+			if err != nil {
+				quiet.Reset(watchQuiet)
+			}
 		case <-quiet.C:
 			began = time.Time{}
 			w.look(false)

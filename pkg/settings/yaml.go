@@ -59,8 +59,7 @@ func parseYAML(name string, data []byte) (*yamlFile, error) {
 }
 
 func syntaxError(name string, err error) error {
-	var located yaml.Error
-	if errors.As(err, &located) {
+	if located, ok := errors.AsType[yaml.Error](err); ok {
 		message, _, _ := strings.Cut(located.GetMessage(), "\n")
 		if token := located.GetToken(); token != nil && token.Position != nil {
 			return fmt.Errorf("%s:%d: is not valid YAML: %s", name, token.Position.Line, message)
