@@ -21,7 +21,7 @@ RUN go mod download
 COPY api api
 COPY cmd cmd
 COPY pkg pkg
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /out/ ./cmd/gateway ./cmd/operator && \
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X github.com/wscluster/wscluster/pkg/version.Version=${VERSION}" -o /out/ ./cmd/gateway ./cmd/operator && \
     cp /etc/ssl/certs/ca-certificates.crt /out/
 
 FROM scratch AS prebuilt
