@@ -86,8 +86,8 @@ type Sink interface {
 	// Subscribed says that from now on the target's messages are delivered: everything published after this call comes.
 	// It is called after Subscribe, and again for every target when a broken link is back.
 	Subscribed(Target)
-	// Interrupted says that the link that carried subscriptions broke: messages of subscribed targets may be missed until
-	// Subscribed is called for them again.
+	// Interrupted says that a link that carried subscriptions broke. There may be several links; messages of the targets of
+	// this one may be missed until Subscribed is called for each of them again. Of the others' it is not called.
 	Interrupted()
 }
 
@@ -98,10 +98,13 @@ type Backplane interface {
 	Start(Sink)
 	// Publish sends m to every process subscribed to its target and tells done when the store has confirmed, at the latest
 	// after the publish timeout (2 s). Publications of one goroutine to one target keep their order. m.Body is borrowed
-	// until done is told; m itself only until Publish returns. done may be told before Publish returns.
+	// until done is told; m itself only until Publish returns. done may be told, and the sink be given the message, before
+	// Publish returns: hold no lock that they take.
 	Publish(m *Message, done Confirmation)
 	// Subscribe asks for the target's messages; it is kept through broken links until Unsubscribe.
-	// Subscribing twice is subscribing once.
+	// Subscribing twice is subscribing once, but subscribing after Unsubscribe is always followed by Subscribed. Neither this nor
+	// Unsubscribe calls the sink: a lock may be, and should be, held over both, so that they come in the order in which they
+	// were decided. Then a Subscribed that takes the same lock and finds the target wanted may be believed.
 	Subscribe(Target)
 	// Unsubscribe ends the subscription. Messages on their way may still be delivered.
 	Unsubscribe(Target)

@@ -32,6 +32,10 @@ type Sink struct {
 	OnDeliver    func(*backplane.Message)
 	OnSubscribed func(backplane.Target)
 
+	// decisions guards waiting: whom to tell that a target's subscription is confirmed, while it is wanted.
+	decisions sync.Mutex
+	waiting   map[backplane.Target]chan struct{}
+
 	mu     sync.Mutex
 	events []Event
 	inside map[backplane.Target]bool
@@ -42,7 +46,10 @@ var _ backplane.Sink = (*Sink)(nil)
 
 // NewSink returns an empty sink.
 func NewSink(t testing.TB) *Sink {
-	return &Sink{t: t, inside: make(map[backplane.Target]bool), change: make(chan struct{})}
+	return &Sink{
+		t: t, waiting: make(map[backplane.Target]chan struct{}),
+		inside: make(map[backplane.Target]bool), change: make(chan struct{}),
+	}
 }
 
 // Deliver records a message.
@@ -62,6 +69,14 @@ func (s *Sink) Subscribed(target backplane.Target) {
 	if s.OnSubscribed != nil {
 		s.OnSubscribed(target)
 	}
+	s.decisions.Lock()
+	if waiter := s.waiting[target]; waiter != nil {
+		select {
+		case waiter <- struct{}{}:
+		default: // told already
+		}
+	}
+	s.decisions.Unlock()
 	s.record(Event{Name: "subscribed", Target: target})
 }
 
@@ -114,19 +129,29 @@ func (s *Sink) Count(match func(Event) bool) int {
 // Await waits until n events match, and fails the test, saying what was expected, when they do not come.
 func (s *Sink) Await(n int, what string, match func(Event) bool) {
 	s.t.Helper()
+	if !s.await(n, match) {
+		s.t.Fatalf("after %v: %d of %d expected: %s", patience, s.Count(match), n, what)
+	}
+}
+
+// awaitCount is for goroutines, which must not end the test.
+func (s *Sink) awaitCount(target backplane.Target, n int) bool {
+	return s.await(n, func(e Event) bool { return e.Name == "deliver" && e.Target == target })
+}
+
+func (s *Sink) await(n int, match func(Event) bool) bool {
 	deadline := time.After(patience)
 	for {
 		s.mu.Lock()
 		change := s.change
 		s.mu.Unlock()
-		got := s.Count(match)
-		if got >= n {
-			return
+		if s.Count(match) >= n {
+			return true
 		}
 		select {
 		case <-change:
 		case <-deadline:
-			s.t.Fatalf("after %v: %d of %d expected: %s", patience, got, n, what)
+			return false
 		}
 	}
 }

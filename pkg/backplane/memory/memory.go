@@ -1,8 +1,9 @@
 // Package memory is the backplane of a gateway that runs alone: what is published is delivered to this process's own sink,
 // and nothing leaves the process. It keeps no log and needs no Redis.
 //
-// Delivery happens inline, in the goroutine that publishes. When two goroutines publish to one target at the same time, one
-// of them delivers for both, so that a target's messages come in one order and never from two goroutines at once.
+// Delivery happens inline, in the goroutine that publishes: the publisher must not hold a lock that the sink's Deliver takes.
+// When two goroutines publish to one target at the same time, one of them delivers for both, so that a target's messages
+// come in one order and never from two goroutines at once.
 package memory
 
 import (
@@ -38,7 +39,7 @@ type Backplane struct {
 	closed        atomic.Bool
 	subscriptions atomic.Int64
 	waitingBytes  atomic.Int64
-	// busy counts goroutines that are inside Publish or Subscribe; idle is closed when it is 0 after Close.
+	// busy counts goroutines that publish or tell of a subscription; idle is closed when it is 0 after Close.
 	busy     atomic.Int64
 	idle     chan struct{}
 	idleOnce sync.Once
@@ -118,8 +119,7 @@ func (b *Backplane) Publish(m *backplane.Message, done backplane.Confirmation) {
 	b.deliverWaiting(s, t, m.Target)
 }
 
-// Subscribe tells the sink Subscribed before it returns, so the caller must not hold a lock that Subscribed takes. Only when
-// another goroutine is delivering to the same target at this moment, that one tells, soon.
+// Subscribe counts at once: what is published after it returns is delivered. The sink is told by a goroutine of its own.
 func (b *Backplane) Subscribe(target backplane.Target) {
 	if !b.enter() {
 		return
@@ -128,26 +128,27 @@ func (b *Backplane) Subscribe(target backplane.Target) {
 
 	s := b.shard(target)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	t := s.topics[target]
 	if t == nil {
 		t = &topic{}
 		s.topics[target] = t
 	}
 	if t.subscribed {
-		s.mu.Unlock()
 		return
 	}
 	t.subscribed = true
 	b.subscriptions.Add(1)
+	t.waiting = append(t.waiting, event{message: backplane.Message{Target: target}})
 	if t.delivering {
-		t.waiting = append(t.waiting, event{message: backplane.Message{Target: target}})
-		s.mu.Unlock()
 		return
 	}
 	t.delivering = true
-	s.mu.Unlock()
-	b.sink.Subscribed(target)
-	b.deliverWaiting(s, t, target)
+	b.busy.Add(1)
+	go func() {
+		defer b.leave()
+		b.deliverWaiting(s, t, target)
+	}()
 }
 
 // Unsubscribe ends the subscription; what waits for delivery is confirmed and dropped.

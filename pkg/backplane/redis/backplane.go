@@ -49,15 +49,22 @@ func New(o Options) (*Backplane, error) {
 	for i := range o.Publishers {
 		b.publishers = append(b.publishers, &publisher{
 			index: i, dialer: b.dialer, queue: newQueue(), budget: &b.budget, health: b.health, counters: &b.counters,
+			doubt: make(chan struct{}, 1),
 		})
 	}
 	for i := range o.Subscribers {
 		b.subscribers = append(b.subscribers, &subscriber{
 			index: o.Publishers + i, dialer: b.dialer, health: b.health, counters: &b.counters,
-			subscriptions: newSubscriptions(), wake: make(chan struct{}, 1),
+			subscriptions: newSubscriptions(), wake: make(chan struct{}, 1), suspect: b.suspectPublishers,
 		})
 	}
 	return b, nil
+}
+
+func (b *Backplane) suspectPublishers() {
+	for _, p := range b.publishers {
+		p.suspect()
+	}
 }
 
 // Start connects in the background; Redis need not be there yet. It is called once.

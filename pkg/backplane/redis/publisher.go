@@ -32,6 +32,8 @@ type publisher struct {
 	budget   *budget
 	health   *health
 	counters *counters
+	// doubt has room for one: another link has broken, so this one is to be tried though nothing is to be sent.
+	doubt chan struct{}
 
 	batch    []*publication
 	commands []goredis.Cmder
@@ -157,15 +159,25 @@ func (p *publisher) serve(ctx context.Context, l *link) error {
 		idle.Reset(timing.Ping)
 		select {
 		case <-p.queue.wake:
+			continue
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-idle.C:
-			// The ping must fail early enough that what is published meanwhile still gets another link before its deadline.
-			ping := &deadlineContext{Context: ctx, deadline: time.Now().Add(timing.Publish / 2)}
-			if err := l.client.Ping(ping).Err(); err != nil {
-				return fmt.Errorf("ping Redis: %w", err)
-			}
+		case <-p.doubt:
 		}
+		// The ping must fail early enough that what is published meanwhile still gets another link before its deadline.
+		ping := &deadlineContext{Context: ctx, deadline: time.Now().Add(timing.Publish / 2)}
+		if err := l.client.Ping(ping).Err(); err != nil {
+			return fmt.Errorf("ping Redis: %w", err)
+		}
+	}
+}
+
+// suspect makes the publisher try its link soon. It does not block.
+func (p *publisher) suspect() {
+	select {
+	case p.doubt <- struct{}{}:
+	default:
 	}
 }
 
@@ -199,28 +211,32 @@ func (p *publisher) send(ctx context.Context, pipeline goredis.Pipeliner) error 
 	}
 	var broken error
 	for _, publication := range p.batch {
-		err := publication.cmd.Err()
-		var refusal goredis.Error
-		switch {
-		case err == nil:
-			p.counters.published.Add(1)
-			done := publication.done
-			p.settle(publication)
-			done.Published(backplane.Receipt{}, nil)
-		case errors.As(err, &refusal):
-			p.end(publication, FailureRefused, fmt.Errorf("%w: Redis refused it: %w", backplane.ErrUnavailable, err))
-			if unusable(refusal) {
+		if err := publication.cmd.Err(); err != nil {
+			if p.endUnconfirmed(publication, err) {
 				broken = err
 			}
-		default:
-			p.end(publication, FailureNoReply, fmt.Errorf("%w: no answer from Redis: %w", backplane.ErrUnavailable, err))
-			broken = err
+			continue
 		}
+		p.counters.published.Add(1)
+		done := publication.done
+		p.settle(publication)
+		done.Published(backplane.Receipt{}, nil)
 	}
 	if broken != nil {
 		return fmt.Errorf("publish: %w", broken)
 	}
 	return nil
+}
+
+// endUnconfirmed ends a publication that was sent and got err for an answer, or none. It says whether the link is to be left.
+func (p *publisher) endUnconfirmed(publication *publication, err error) (leave bool) {
+	var refusal goredis.Error
+	if errors.As(err, &refusal) {
+		p.end(publication, FailureRefused, fmt.Errorf("%w: Redis refused it: %w", backplane.ErrUnavailable, err))
+		return unusable(refusal)
+	}
+	p.end(publication, FailureNoReply, fmt.Errorf("%w: no answer from Redis: %w", backplane.ErrUnavailable, err))
+	return true
 }
 
 // end tells the publisher of a message that it is not known to be published.

@@ -24,6 +24,8 @@ type subscriber struct {
 	sink     backplane.Sink
 	health   *health
 	counters *counters
+	// suspect is called when the link broke: the others are likely broken too.
+	suspect func()
 
 	subscriptions *subscriptions
 	// wake has room for one: there may be commands to send.
@@ -47,6 +49,7 @@ func (s *subscriber) run(ctx context.Context) {
 		}
 		s.health.down(s.index, err)
 		if wasUp {
+			s.suspect()
 			s.counters.interruptions.Add(1)
 			s.sink.Interrupted()
 		}

@@ -5,7 +5,6 @@ package redistest
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -97,6 +96,13 @@ func (s *Server) Restart() {
 	}
 }
 
+// RestartWith starts a killed server again with other arguments than before.
+func (s *Server) RestartWith(args ...string) {
+	s.t.Helper()
+	s.args = args
+	s.Restart()
+}
+
 // Pause stops the process with SIGSTOP: its sockets stay open and nothing answers.
 func (s *Server) Pause() {
 	s.t.Helper()
@@ -179,7 +185,7 @@ func (s *Server) run() error {
 			return fmt.Errorf("it ended at once: %s", log)
 		default:
 		}
-		if answers(s.Addr) {
+		if answers(s.Addr, s.tls) {
 			s.cmd, s.log, s.done = cmd, log, done
 			return nil
 		}
@@ -192,9 +198,9 @@ func (s *Server) run() error {
 	}
 }
 
-// answers is true once the port is open and, without TLS, PING gets a reply of any kind (an error for want of a password is
-// one). A server that still loads its data does not count.
-func answers(addr string) bool {
+// answers is true once PING gets a reply of any kind (an error for want of a password is one), or a TLS port hangs up on the
+// plain text. A server that still loads its data does not count.
+func answers(addr string, tls bool) bool {
 	conn, err := net.DialTimeout("tcp", addr, time.Second)
 	if err != nil {
 		return false
@@ -206,8 +212,8 @@ func answers(addr string) bool {
 	}
 	reply := make([]byte, 64)
 	n, err := conn.Read(reply)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return strings.Contains(err.Error(), "reset") // a TLS port hangs up on plain text
+	if err != nil {
+		return tls
 	}
 	return !bytes.HasPrefix(reply[:n], []byte("-LOADING"))
 }

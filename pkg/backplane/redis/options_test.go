@@ -1,0 +1,68 @@
+package redis
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestURLsAreRead(t *testing.T) {
+	for _, c := range []struct {
+		url  string
+		want endpoint
+	}{
+		{"redis://localhost", endpoint{addr: "localhost:6379", host: "localhost"}},
+		{"redis://localhost:7000/", endpoint{addr: "localhost:7000", host: "localhost"}},
+		{"redis://10.0.0.1:7000/12", endpoint{addr: "10.0.0.1:7000", host: "10.0.0.1", db: 12}},
+		{"redis://[::1]:7000", endpoint{addr: "[::1]:7000", host: "::1"}},
+		{"redis://:p%40ss@h", endpoint{addr: "h:6379", host: "h", password: "p@ss"}},
+		{"redis://u:p@h", endpoint{addr: "h:6379", host: "h", user: "u", password: "p"}},
+		{"redis://u@h", endpoint{addr: "h:6379", host: "h", user: "u"}},
+		{"rediss://redis.example:6380/1", endpoint{addr: "redis.example:6380", host: "redis.example", tls: true, db: 1}},
+	} {
+		got, err := parseURL(c.url)
+		if err != nil {
+			t.Errorf("%s: %v", c.url, err)
+		} else if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(endpoint{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.url, diff)
+		}
+	}
+}
+
+func TestWrongOptionsAreRefusedWithASentence(t *testing.T) {
+	file := write(t, filepath.Join(t.TempDir(), "file"), "x")
+	for _, c := range []struct {
+		name    string
+		options Options
+		want    string
+	}{
+		{"no URL", Options{Cluster: "c"}, "redis://[user"},
+		{"another scheme", Options{URL: "http://h", Cluster: "c"}, `"http" is no scheme`},
+		{"a topology that is not there yet", Options{URL: "redis+cluster://h1,h2", Cluster: "c"}, "not in this version"},
+		{"unreadable", Options{URL: "redis://u:secret%zz@h", Cluster: "c"}, "cannot be read"},
+		{"no host", Options{URL: "redis://:7000", Cluster: "c"}, "lacks a host"},
+		{"a port out of range", Options{URL: "redis://h:70000", Cluster: "c"}, `port "70000"`},
+		{"a database that is no number", Options{URL: "redis://h/zero", Cluster: "c"}, `database "zero"`},
+		{"a negative database", Options{URL: "redis://h/-1", Cluster: "c"}, `database "-1"`},
+		{"a query", Options{URL: "redis://h?db=1", Cluster: "c"}, "no query"},
+		{"no cluster", Options{URL: "redis://h"}, "cluster name"},
+		{"a cluster with a glob", Options{URL: "redis://h", Cluster: "a*"}, "cluster name"},
+		{"a cluster with a colon", Options{URL: "redis://h", Cluster: "a:b"}, "cluster name"},
+		{"a long cluster", Options{URL: "redis://h", Cluster: strings.Repeat("a", 254)}, "cluster name"},
+		{"a certificate without key", Options{URL: "rediss://h", Cluster: "c", CertFile: file}, "both"},
+		{"TLS files without TLS", Options{URL: "redis://h", Cluster: "c", CAFile: file}, "rediss://"},
+		{"a file that is not there", Options{URL: "redis://h", Cluster: "c", PasswordFile: file + ".not"}, "no such file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := New(c.options)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("New says %v, want a sentence with %q", err, c.want)
+			}
+			if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "\n") {
+				t.Errorf("New says %q: more than one line, or a password", err)
+			}
+		})
+	}
+}
