@@ -88,6 +88,8 @@ func (b builder) gatewayContainer(extra v1alpha1.PodTemplate) *core.ContainerApp
 	}
 	return core.Container().WithName(GatewayContainer).WithImage(image).
 		WithArgs("--config", inConfig(settingsFileName)).
+		// what the gateway said last is in its status, and so in the condition that names the pod
+		WithTerminationMessagePolicy(corev1.TerminationMessageFallbackToLogsOnError).
 		WithEnv(b.gatewayEnv(extra)...).
 		WithPorts(containerPort(publicPortName, PublicPort), containerPort(apiPortName, APIPort), containerPort(opsPortName, OpsPort)).
 		WithResources(resourceRequirements(b.cluster.Spec.Gateway.Resources)).

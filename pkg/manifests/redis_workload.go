@@ -88,6 +88,7 @@ func (b builder) redisContainer() *core.ContainerApplyConfiguration {
 	return core.Container().WithName(RedisContainer).WithImage(image).
 		WithCommand("redis-server", redisConfigDirectory+"/"+redisConfigFile).
 		WithWorkingDir(redisDataDirectory).
+		WithTerminationMessagePolicy(corev1.TerminationMessageFallbackToLogsOnError).
 		WithPorts(containerPort(redisPortName, RedisPort)).
 		WithResources(resourceRequirements(redisResources(wanted))).
 		WithSecurityContext(containerSecurity()).
