@@ -47,14 +47,14 @@ prepare() {
   echo "$archives" >> "$state/images"
   if [ ! -d "$state/pki" ]; then
     "$bin/pki" -out "$state/pki" -server "https://$api_ip:6443" -ips "127.0.0.1,$api_ip,$first_service_ip" \
-      -nodes "$(seq -s, -f 'node-%g' $max_nodes)"
+      -nodes "$(seq -s, -f 'node-%g' "$max_nodes")"
   fi
   note_sysctls
 }
 
 go_helpers() {
   [ -x "$bin/provisioner" ] || step "compiling the cluster's own helpers (up to 2 minutes the first time)"
-  CGO_ENABLED=0 GOFLAGS= go -C "$root" build -trimpath -buildvcs=false -o "$bin/" ./hack/cluster/pki ./hack/cluster/forward ./hack/cluster/provisioner
+  CGO_ENABLED=0 GOFLAGS="" go -C "$root" build -trimpath -buildvcs=false -o "$bin/" ./hack/cluster/pki ./hack/cluster/forward ./hack/cluster/provisioner
 }
 
 start_node() {

@@ -43,7 +43,7 @@ privileged_pod_is_refused() {
 metrics_are_served() { kubectl top pods -n smoke | grep -q redis-0; }
 hpa_reads_cpu() { kubectl -n smoke get hpa redis -o 'jsonpath={.status.currentMetrics[0].resource.current.averageUtilization}' | grep -q '[0-9]'; }
 api_from_this_machine() { KUBECONFIG=$("$cluster" kubeconfig) "$("$here/../tools/build.sh" kubectl)/kubectl" get --raw /readyz; }
-apiserver_comes_back() { "$cluster" exec pkill -KILL kube-apiserver; retry 30 kubectl get --raw /readyz; }
+apiserver_comes_back() { "$cluster" exec pkill -KILL kube-apiserver && retry 30 kubectl get --raw /readyz; }
 forwarded_port() {
   local pid address
   : > /tmp/cluster-test.address

@@ -20,7 +20,7 @@ certificates=/etc/ssl/certs/ca-certificates.crt
 die() { echo "hack/images/build.sh: $*" >&2; exit 1; }
 
 go_build() { # OUT PACKAGE: a static binary that does not tell where and when it was built
-  CGO_ENABLED=0 GOFLAGS= go -C "$root" build -trimpath -buildvcs=false -ldflags "-s -w -X github.com/wscluster/wscluster/pkg/version.Version=$version" -o "$1" "$2"
+  CGO_ENABLED=0 GOFLAGS="" go -C "$root" build -trimpath -buildvcs=false -ldflags "-s -w -X github.com/wscluster/wscluster/pkg/version.Version=$version" -o "$1" "$2"
 }
 
 archive() { # NAME TAG ENTRYPOINT USER SOURCE:DESTINATION...
