@@ -4,12 +4,17 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wscluster/wscluster/pkg/settings"
 )
+
+// countTimeout bounds how long a scale-down waits for a gateway that does not answer.
+const countTimeout = time.Second
 
 // runner is a running local cluster. Everything below inbox belongs to the goroutine of run, which is told of everything that
 // happens as a function to call.
@@ -156,7 +161,7 @@ func (r *runner) drain(m *member) {
 		delete(r.members, m.name)
 		return
 	}
-	r.report.event("%s: draining, %s", m.name, count(m.connections, "connection"))
+	r.report.event("%s: draining, %s", m.name, counted(m.connections, "connection"))
 	m.process.terminate()
 }
 
@@ -203,6 +208,9 @@ func (r *runner) edited(now *desired, err error) {
 		r.report.event("what runs stays as it is")
 		return
 	}
+	if now.replicas < r.wanted.replicas {
+		r.count()
+	}
 	r.wanted = now
 	if len(changes) == 0 {
 		return
@@ -217,6 +225,23 @@ func (r *runner) edited(now *desired, err error) {
 			}
 		}
 	}
+}
+
+// count asks every gateway for its connections, so that a scale-down does not choose by what the last probes saw.
+func (r *runner) count() {
+	ctx, cancel := context.WithTimeout(context.Background(), countTimeout)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, m := range r.members {
+		if m.ready {
+			all.Go(func() {
+				if found, err := ask(ctx, http.DefaultClient, m.opsPort); err == nil {
+					m.connections = found.connections
+				}
+			})
+		}
+	}
+	all.Wait()
 }
 
 // announce says once when everything is as wanted.
@@ -234,7 +259,7 @@ func (r *runner) announce() {
 	case r.wanted.replicas == 0:
 		r.report.event("suspended: 0 replicas")
 	case r.welcomed:
-		r.report.event("all is as wanted: %s ready", count(r.wanted.replicas, "gateway"))
+		r.report.event("all is as wanted: %s ready", counted(r.wanted.replicas, "gateway"))
 	default:
 		r.welcomed = true
 		r.report.text(r.welcome())
@@ -249,7 +274,7 @@ func (r *runner) welcome() string {
 	if r.wanted.settings.Auth.Type == settings.AuthTrusted {
 		query = "?user_id=alice"
 	}
-	fmt.Fprintf(&b, "\n  %s is up: %s, affinity %s\n\n", r.wanted.cluster.Name, count(r.wanted.replicas, "gateway"), describeAffinity(r.wanted.affinity))
+	fmt.Fprintf(&b, "\n  %s is up: %s, affinity %s\n\n", r.wanted.cluster.Name, counted(r.wanted.replicas, "gateway"), describeAffinity(r.wanted.affinity))
 	for _, host := range reachable(r.options.Host) {
 		address := net.JoinHostPort(host, fmt.Sprint(port))
 		if r.options.Demo {
@@ -288,7 +313,7 @@ func reachable(host string) []string {
 	return hosts
 }
 
-func count(n int, what string) string {
+func counted(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package wsctest
+
+const raceEnabled = false

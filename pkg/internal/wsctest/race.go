@@ -1,0 +1,6 @@
+//go:build race
+
+package wsctest
+
+// raceEnabled: the test looks for races, so the program that it runs does too.
+const raceEnabled = true
