@@ -55,8 +55,20 @@ type Gateway struct {
 // live is what a reload replaces; it is never changed.
 type live struct {
 	limits   settings.Limits
+	wanted   int // MaxConnections as the settings say; limits has what the process has descriptors for
 	origins  []string
 	policies *auth.Policies
+	// inbox says how a user's messages are kept; nil: they are not.
+	inbox *backplane.Keep
+}
+
+// keepRoom says how a room's messages are kept; nil: they are not.
+func (l *live) keepRoom(room string) *backplane.Keep {
+	history := l.policies.Policy(room).History
+	if history == nil {
+		return nil
+	}
+	return &backplane.Keep{Size: history.Size, TTL: history.TTL, MinReplicas: history.MinReplicas}
 }
 
 // The phases of a process. They only go forward.
@@ -97,14 +109,23 @@ func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*
 	if err != nil {
 		return nil, errors.Join(err, g.public.Close(), g.ops.Close())
 	}
-	g.hub = hub.New(hub.Options{Backplane: plane, Logger: logger})
+	g.hub = hub.New(hub.Options{Backplane: plane, Logger: logger, SendQueueBytes: func() int { return g.live.Load().limits.SendQueueBytes }})
 	g.metrics = newMetrics(g)
 	return g, nil
 }
 
 // apply takes over what a reload may change.
 func (g *Gateway) apply(s settings.Settings) {
-	g.live.Store(&live{limits: s.Limits, origins: s.AllowedOrigins, policies: auth.NewPolicies(s)})
+	l := &live{limits: s.Limits, wanted: s.Limits.MaxConnections, origins: s.AllowedOrigins, policies: auth.NewPolicies(s)}
+	if s.Inbox != nil {
+		l.inbox = &backplane.Keep{Size: s.Inbox.Size, TTL: s.Inbox.TTL, MaxBytes: s.Inbox.MaxBytes}
+	}
+	if before := g.live.Load(); before != nil && before.wanted == s.Limits.MaxConnections {
+		l.limits.MaxConnections = before.limits.MaxConnections
+	} else {
+		l.limits.MaxConnections = descriptorsFor(s.Limits.MaxConnections, g.logger)
+	}
+	g.live.Store(l)
 }
 
 // Addr and OpsAddr return what the listeners are bound to.

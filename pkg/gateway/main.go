@@ -48,7 +48,6 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	for _, key := range settings.NotYet(s) {
 		logger.Warn("not in this version", "setting", key)
 	}
-	limitConnections(&s, logger)
 	if err := serve(s, args, environ, logger); err != nil {
 		logger.Error("the gateway ends", "error", err)
 		return exitFailed
@@ -105,16 +104,18 @@ func openBackplane(s settings.Settings, logger *slog.Logger) (backplane.Backplan
 // spareDescriptors are for listeners, Redis, files, and handshakes that are refused.
 const spareDescriptors = 256
 
-// limitConnections keeps the process from accepting clients that it has no file descriptors for. Go has raised the soft
-// limit to the hard one already.
-func limitConnections(s *settings.Settings, logger *slog.Logger) {
+// descriptorsFor returns for how many of the wanted connections this process may open files. Go has raised the soft limit to
+// the hard one already.
+func descriptorsFor(wanted int, logger *slog.Logger) int {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return
+		return wanted
 	}
-	if most := int(min(limit.Cur, 1<<31)) - spareDescriptors; most < s.Limits.MaxConnections {
-		logger.Warn("the limit of open files is too low for max-connections: raise it (ulimit -n, LimitNOFILE=) or lower max-connections",
-			"open_files", limit.Cur, "max_connections", s.Limits.MaxConnections, "connections_accepted", max(1, most))
-		s.Limits.MaxConnections = max(1, most)
+	most := max(1, int(min(limit.Cur, 1<<31))-spareDescriptors)
+	if most >= wanted {
+		return wanted
 	}
+	logger.Warn("the limit of open files is too low for max-connections: raise it (ulimit -n, LimitNOFILE=) or lower max-connections",
+		"open_files", limit.Cur, "max_connections", wanted, "connections_accepted", most)
+	return most
 }

@@ -95,7 +95,7 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult 
 	if status := g.backplane.Status(); !status.Up {
 		cancel() // no use waiting for a link that is known to be down
 	}
-	g.hub.Connect(wait, &s.client, s.welcome)
+	g.hub.Connect(wait, &s.client, live.inbox != nil, s.welcome)
 	cancel()
 	g.register(s)
 	if err := conn.Start(s); err != nil {

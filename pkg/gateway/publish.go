@@ -34,6 +34,7 @@ func (s *session) publish(c *protocol.Command) *protocol.Error {
 	if c.RoomID != nil {
 		var member bool
 		m.Target, member = s.client.RoomTarget(c.RoomID)
+		m.Keep = live.keepRoom(m.Target.ID)
 		if err := live.policies.CanPublish(&s.identity, m.Target.ID, member); err != nil {
 			return refusal(err)
 		}
@@ -42,6 +43,7 @@ func (s *session) publish(c *protocol.Command) *protocol.Error {
 			return refusal(err)
 		}
 		m.Target.ID = string(c.TargetUserID)
+		m.Keep = live.inbox
 	}
 	if c.NoEcho {
 		m.Exclude = s.client.ID
@@ -53,7 +55,11 @@ func (s *session) publish(c *protocol.Command) *protocol.Error {
 	p.body = protocol.AppendMessage(p.body[:0], &protocol.Message{
 		ID: p.messageID, RoomID: c.RoomID, TargetUserID: c.TargetUserID, From: s.client.UserID, Data: c.Data, TS: p.started.UnixMilli(),
 	})
-	m.Body = p.body
+	m.Body, m.ID, m.Publisher = p.body, p.messageID, s.client.UserID
+	if len(c.IdempotencyKey) > 0 {
+		m.IdempotencyKey = string(c.IdempotencyKey)
+		m.Data = p.body[len(p.body)-len(c.Data)-1 : len(p.body)-1] // data is the body's last field
+	}
 	g.hub.Publish(&m, p)
 	return nil
 }
@@ -67,8 +73,12 @@ func (p *publication) Published(r backplane.Receipt, err error) {
 		s.gateway.logger.Debug("publish failed", "connection_id", s.client.ID, "user_id", s.client.UserID, "error", err)
 		s.fail(p.id, publishError(err))
 	case len(p.id) > 0:
+		messageID := p.messageID
+		if r.MessageID != "" {
+			messageID = []byte(r.MessageID) // it was published before
+		}
 		s.send(func(dst []byte) []byte {
-			return protocol.AppendPublishAck(dst, p.id, p.messageID, protocol.Position{Epoch: r.Epoch, Offset: r.Offset})
+			return protocol.AppendPublishAck(dst, p.id, messageID, protocol.Position{Epoch: r.Epoch, Offset: r.Offset})
 		})
 	}
 	p.session = nil
@@ -78,8 +88,13 @@ func (p *publication) Published(r backplane.Receipt, err error) {
 }
 
 func publishError(err error) *protocol.Error {
-	if errors.Is(err, backplane.ErrUnavailable) {
+	switch {
+	case errors.Is(err, backplane.ErrUnavailable):
 		return &protocol.Error{Code: protocol.CodeUnavailable, Message: "not known to be published: try again with the same idempotency_key"}
+	case errors.Is(err, backplane.ErrConflict):
+		return &protocol.Error{Code: protocol.CodeConflict, Message: "this idempotency_key was used for other data: use a new key for new data"}
+	case errors.Is(err, backplane.ErrUnconfirmed):
+		return &protocol.Error{Code: protocol.CodeUnconfirmed, Message: "stored and passed on, but fewer replicas than asked for have confirmed"}
 	}
 	return &protocol.Error{Code: protocol.CodeInternal, Message: "the message could not be published"}
 }

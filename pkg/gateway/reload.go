@@ -24,7 +24,6 @@ func (g *Gateway) reload(ctx context.Context, args, environ []string) {
 			}
 		}
 		if len(r.Changed) > 0 {
-			limitConnections(&r.Settings, g.logger)
 			g.apply(r.Settings)
 		}
 		if len(r.Changed)+len(r.Files) > 0 {

@@ -83,6 +83,8 @@ func (s *session) do(c *protocol.Command) *protocol.Error {
 			s.send(func(dst []byte) []byte { return protocol.AppendJoinAck(dst, c.ID, c.RoomID) })
 		}
 		return nil
+	case protocol.CommandHistory:
+		return s.history(c)
 	case protocol.CommandPing:
 		if len(c.ID) > 0 {
 			s.send(func(dst []byte) []byte { return protocol.AppendAck(dst, c.ID) })
@@ -101,13 +103,27 @@ func (s *session) join(c *protocol.Command) *protocol.Error {
 	if !member && s.client.Rooms() >= live.limits.MaxRoomsPerConnection {
 		return &protocol.Error{Code: protocol.CodeRoomLimit, Message: fmt.Sprintf("a connection may be in at most %d rooms: leave one first", live.limits.MaxRoomsPerConnection)}
 	}
-	id := string(c.ID)
+	id := []byte(string(c.ID)) // the frame is overwritten before the ack is sent
+	if s.gateway.hub.HasLog() && live.keepRoom(target.ID) != nil {
+		s.joinLog(c, id, target.ID)
+		return nil
+	}
 	s.gateway.hub.Join(&s.client, target.ID, func() {
-		if id != "" {
-			s.send(func(dst []byte) []byte { return protocol.AppendJoinAck(dst, []byte(id), []byte(target.ID)) })
+		if len(id) > 0 {
+			s.send(func(dst []byte) []byte { return protocol.AppendJoinAck(dst, id, []byte(target.ID)) })
 		}
 	})
 	return nil
+}
+
+// joinLog joins a room with history.
+func (s *session) joinLog(c *protocol.Command, id []byte, room string) {
+	wanted := hub.Wanted{Recover: c.Recover, From: protocol.Position{Epoch: string(c.RecoverEpoch), Offset: c.RecoverOffset}, History: c.History}
+	s.gateway.hub.JoinLog(&s.client, room, wanted, func(r protocol.Recovery) {
+		if len(id) > 0 {
+			s.send(func(dst []byte) []byte { return protocol.AppendRecoveryAck(dst, id, []byte(room), &r) })
+		}
+	})
 }
 
 // refusal makes an error frame of what package auth says.
@@ -119,12 +135,13 @@ func refusal(err error) *protocol.Error {
 }
 
 // welcome sends the first frame.
-func (s *session) welcome() {
+func (s *session) welcome(inbox *protocol.Position) {
 	g := s.gateway
 	w := protocol.Welcome{
 		ConnectionID: s.client.ID, UserID: s.client.UserID, Node: g.settings.Node, ServerTime: time.Now().UnixMilli(),
 		HeartbeatMS: g.settings.Heartbeat.Milliseconds(), MaxMessageBytes: g.live.Load().limits.MaxMessageBytes,
 	}
+	w.Inbox = inbox
 	if !s.identity.ExpiresAt.IsZero() {
 		w.ExpiresAt = s.identity.ExpiresAt.UnixMilli()
 	}

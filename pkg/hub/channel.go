@@ -29,15 +29,22 @@ type channel struct {
 	holdEnd *time.Timer
 
 	pending []batch
-	running bool // somebody fans out
+	running bool      // somebody fans out
+	log     *logState // nil: no message of this channel has a place in a log
 }
 
 // Membership is one connection's place in one channel.
 type Membership struct {
 	channel *channel
 	client  *Client
-	index   int // in channel.members, guarded by channel.mu
+
+	// Guarded by channel.mu.
+	index int  // in channel.members, or notMember
+	gone  bool // ended before the client became a member
 }
+
+// notMember is the index of a client that is on its way into a channel with history.
+const notMember = -1
 
 // hold and unhold count holders. The caller of hold has the shard's lock, so that the sweeper cannot drop the channel.
 func (ch *channel) hold() {
@@ -73,8 +80,18 @@ func (ch *channel) idle() (bool, time.Time) {
 
 // add makes the client a member. The caller holds the channel for it.
 func (ch *channel) add(c *Client) *Membership {
-	m := &Membership{channel: ch, client: c}
+	m := &Membership{channel: ch, client: c, index: notMember}
+	ch.addMember(m)
+	return m
+}
+
+// addMember returns false if the membership has ended, or has begun already.
+func (ch *channel) addMember(m *Membership) bool {
 	ch.mu.Lock()
+	if m.gone || m.index != notMember {
+		ch.mu.Unlock()
+		return false
+	}
 	m.index = len(ch.members)
 	ch.members = append(ch.members, m)
 	ch.stale = true
@@ -83,12 +100,25 @@ func (ch *channel) add(c *Client) *Membership {
 	if first {
 		ch.gauge().Add(1)
 	}
-	return m
+	return true
+}
+
+// gone tells whether the client left, or its connection ended, before it became a member.
+func (ch *channel) gone(m *Membership) bool {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return m.gone
 }
 
 // remove ends a membership and gives its hold back.
 func (ch *channel) remove(m *Membership) {
 	ch.mu.Lock()
+	if m.index == notMember {
+		m.gone = true
+		ch.mu.Unlock()
+		ch.hub.release(ch)
+		return
+	}
 	last := len(ch.members) - 1
 	ch.members[m.index] = ch.members[last]
 	ch.members[m.index].index = m.index
@@ -129,21 +159,29 @@ func (ch *channel) whenLive(f func()) {
 	f()
 }
 
-// goLive calls those who waited, then publishes what was held, in order.
+// goLive calls those who waited, then publishes what was held, in order, until nothing of either is left.
 func (ch *channel) goLive() {
-	ch.mu.Lock()
-	if ch.live {
+	for {
+		ch.mu.Lock()
+		waiting, held := ch.waiting, ch.held
+		ch.waiting, ch.held = nil, nil
+		if len(waiting)+len(held) == 0 {
+			ch.live = true
+			if ch.holdEnd != nil {
+				ch.holdEnd.Stop()
+				ch.holdEnd = nil
+			}
+			ch.mu.Unlock()
+			return
+		}
 		ch.mu.Unlock()
-		return
+		for _, f := range waiting {
+			f()
+		}
+		for i := range held {
+			ch.hub.backplane.Publish(&held[i].message, held[i].done)
+		}
 	}
-	waiting := ch.waiting
-	ch.waiting = nil
-	ch.live = len(ch.held) == 0
-	ch.mu.Unlock()
-	for _, f := range waiting {
-		f()
-	}
-	ch.publishHeld()
 }
 
 func (ch *channel) isLive() bool {

@@ -2,8 +2,10 @@ package hub
 
 import (
 	"context"
+	"sync"
 
 	"github.com/wscluster/wscluster/pkg/backplane"
+	"github.com/wscluster/wscluster/pkg/protocol"
 )
 
 // Client is one connection as the hub sees it. ID, UserID and Sender are set by its maker and never change.
@@ -20,9 +22,11 @@ type Client struct {
 
 // Connect makes the client reachable under its user id. It blocks until messages to the user are certain to be delivered
 // here, or until ctx ends: then the client is connected all the same, and the subscription follows when it can. The greeting
-// is sent in between: after the subscription, and before any message.
-func (h *Hub) Connect(ctx context.Context, c *Client, greet func()) {
+// is sent in between: after the subscription, and before any message. With inbox it is told where the user's inbox stands,
+// or nil if that is not known in time.
+func (h *Hub) Connect(ctx context.Context, c *Client, inbox bool, greet func(*protocol.Position)) {
 	ch := h.acquire(backplane.Target{Kind: backplane.User, ID: c.UserID})
+	h.stats.connections.Add(1)
 	if !ch.isLive() {
 		live := make(chan struct{})
 		ch.whenLive(func() { close(live) })
@@ -31,9 +35,25 @@ func (h *Hub) Connect(ctx context.Context, c *Client, greet func()) {
 		case <-ctx.Done():
 		}
 	}
-	greet()
-	c.user = ch.add(c)
-	h.stats.connections.Add(1)
+	if !inbox || h.log == nil {
+		greet(nil)
+		c.user = ch.add(c)
+		return
+	}
+	c.user = &Membership{channel: ch, client: c, index: notMember}
+	var once sync.Once
+	entered := make(chan struct{})
+	ch.whenLive(func() {
+		h.startJoining(&joining{hub: h, membership: c.user, done: func(r protocol.Recovery) {
+			once.Do(func() { greet(&r.At) })
+			close(entered)
+		}})
+	})
+	select {
+	case <-entered:
+	case <-ctx.Done():
+		once.Do(func() { greet(nil) })
+	}
 }
 
 // Disconnect takes the client out of all its rooms and from under its user id. It is called once.

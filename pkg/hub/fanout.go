@@ -20,14 +20,20 @@ const (
 	maxBacklogBytes = 8 << 20
 )
 
-// batch is some encoded frames that go to all members in one write each.
+// batch is some encoded frames that go to all members in one write each; or, where call is set, something that has to
+// happen in order with them.
 type batch struct {
+	call func()
+
 	buffer *socket.Buffer
 	frames int
 	oldest int64 // the earliest message's time, in milliseconds since 1970
 	newest int64
 	// except lists the frames that one connection must not get.
 	except []exception
+	// first is the offset of the first frame and ends are where the frames end in the buffer; 0 and nil without history.
+	first int64
+	ends  []int
 }
 
 // exception is a frame, by its bytes, that is not for the named connection.
@@ -40,16 +46,26 @@ type exception struct {
 // there is something to write. What comes meanwhile joins the next batch. No timer delays a message to collect others.
 func (ch *channel) deliver(m *backplane.Message) {
 	ch.mu.Lock()
-	if len(ch.members) == 0 {
-		ch.mu.Unlock()
-		return
-	}
-	if !ch.appendLocked(m) {
-		ch.mu.Unlock()
+	switch {
+	case m.Offset != 0:
+		if ch.admitLocked(m) && !ch.passLocked(m) {
+			ch.repairLocked() // the log still has it when the backlog has space again
+		}
+	case len(ch.members) > 0 && !ch.appendLocked(m):
 		ch.hub.stats.dropped.Add(1)
-		return
 	}
-	if ch.running {
+	ch.kickLocked()
+}
+
+// kick has what is pending fanned out.
+func (ch *channel) kick() {
+	ch.mu.Lock()
+	ch.kickLocked()
+}
+
+// kickLocked is kick for a caller who has the lock, which it gives back.
+func (ch *channel) kickLocked() {
+	if ch.running || len(ch.pending) == 0 {
 		ch.mu.Unlock()
 		return
 	}
@@ -63,21 +79,29 @@ func (ch *channel) deliver(m *backplane.Message) {
 	}
 }
 
+// idleLocked tells whether a message would reach nobody: there are no members, and nobody is about to become one.
+func (ch *channel) idleLocked() bool {
+	return len(ch.members) == 0 && len(ch.pending) == 0 && !ch.running
+}
+
 // appendLocked puts the message's frame into the last batch, or a new one where that is full. It returns false when the
 // channel's backlog is full.
 func (ch *channel) appendLocked(m *backplane.Message) bool {
 	n := len(ch.pending)
-	if n == 0 || ch.pending[n-1].frames == batchFrames || len(ch.pending[n-1].buffer.B)+len(m.Body) > batchBytes {
+	if n == 0 || ch.pending[n-1].call != nil || ch.pending[n-1].frames == batchFrames || len(ch.pending[n-1].buffer.B)+len(m.Body) > batchBytes {
 		if n*batchBytes >= maxBacklogBytes {
 			return false
 		}
-		ch.pending = append(ch.pending, batch{buffer: socket.NewBuffer(), oldest: protocol.MessageTime(m.Body)})
+		ch.pending = append(ch.pending, batch{buffer: socket.NewBuffer(), oldest: protocol.MessageTime(m.Body), first: m.Offset})
 		n++
 	}
 	b := &ch.pending[n-1]
 	from := len(b.buffer.B)
 	b.buffer.B = appendFrame(b.buffer.B, m)
 	b.frames++
+	if m.Offset != 0 {
+		b.ends = append(b.ends, len(b.buffer.B))
+	}
 	b.newest = protocol.MessageTime(m.Body)
 	if m.Exclude != "" {
 		b.except = append(b.except, exception{m.Exclude, from, len(b.buffer.B)})
@@ -106,6 +130,11 @@ func (ch *channel) fanOut() {
 		}
 		b := ch.pending[0]
 		ch.pending = append(ch.pending[:0], ch.pending[1:]...)
+		if b.call != nil {
+			ch.mu.Unlock()
+			b.call()
+			continue
+		}
 		members := ch.membersLocked()
 		ch.mu.Unlock()
 		ch.write(&b, members)
@@ -115,13 +144,14 @@ func (ch *channel) fanOut() {
 // write sends one batch to every member.
 func (ch *channel) write(b *batch, members []*Client) {
 	frames := len(members) * b.frames
-	if len(b.except) == 0 {
+	skipping := ch.log != nil && len(ch.log.skipping) > 0
+	if len(b.except) == 0 && !skipping {
 		for _, c := range members {
 			c.Sender.Send(b.buffer)
 		}
 	} else {
 		for _, c := range members {
-			frames -= b.sendExcept(c)
+			frames -= b.sendPart(c, ch.skipped(b, c))
 		}
 	}
 	b.buffer.Release()
@@ -130,22 +160,45 @@ func (ch *channel) write(b *batch, members []*Client) {
 	ch.hub.stats.lag.observe(now-b.newest, now-b.oldest, uint64(frames))
 }
 
-// sendExcept sends the batch without the frames that are not for c, and returns how many those are.
-func (b *batch) sendExcept(c *Client) (left int) {
+// skipped returns how many of the batch's first frames the client has had from the log already.
+func (ch *channel) skipped(b *batch, c *Client) int {
+	if ch.log == nil || b.first == 0 {
+		return 0
+	}
+	had, ok := ch.log.skipping[c]
+	if !ok {
+		return 0
+	}
+	if n := had - b.first + 1; n < int64(b.frames) {
+		delete(ch.log.skipping, c) // the next frame is new to it
+		return int(max(0, n))
+	}
+	return b.frames
+}
+
+// sendPart sends the batch without its first skip frames and without those that are not for c. It returns how many were left out.
+func (b *batch) sendPart(c *Client, skip int) (left int) {
+	left = skip
+	from := 0
+	if skip > 0 {
+		from = b.ends[skip-1]
+	}
 	for _, e := range b.except {
-		if e.connection == c.ID {
+		if e.connection == c.ID && e.from >= from {
 			left++
 		}
 	}
-	if left == 0 {
+	switch {
+	case left == b.frames:
+		return left
+	case left == 0:
 		c.Sender.Send(b.buffer)
 		return 0
 	}
 	rest := socket.NewBuffer()
 	defer rest.Release()
-	from := 0
 	for _, e := range b.except {
-		if e.connection == c.ID {
+		if e.connection == c.ID && e.from >= from {
 			rest.B = append(rest.B, b.buffer.B[from:e.from]...)
 			from = e.to
 		}

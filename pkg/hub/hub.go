@@ -26,21 +26,30 @@ type Options struct {
 	// HoldTimeout is how long a publication waits for the subscription of a member's own room; 0: 2 s, the time in which
 	// every publish is answered.
 	HoldTimeout time.Duration
-	Logger      *slog.Logger
+	// SendQueueBytes is the bound of a connection's send queue; a recovering client is sent a quarter of it at a time; nil: 1 MiB.
+	SendQueueBytes func() int
+	Logger         *slog.Logger
 }
 
 // Hub owns the members of rooms and the connections of users. All methods are safe for concurrent use and none blocks,
 // but for Close.
 type Hub struct {
-	backplane   backplane.Backplane
-	linger      time.Duration
-	holdTimeout time.Duration
-	logger      *slog.Logger
-	seed        maphash.Seed
-	shards      [shardCount]shard
-	stats       counters
-	stop        chan struct{}
-	stopped     sync.WaitGroup
+	// Fixed at start.
+	backplane      backplane.Backplane
+	log            backplane.Log // nil: the backplane keeps no messages
+	linger         time.Duration
+	holdTimeout    time.Duration
+	sendQueueBytes func() int
+	logger         *slog.Logger
+	seed           maphash.Seed
+
+	shards     [shardCount]shard
+	stats      counters
+	recoveries chan struct{} // a place for each join that reads a log
+
+	running    context.Context // ends with Close
+	stop       context.CancelFunc
+	background sync.WaitGroup
 }
 
 // shardCount spreads channels over locks; more than the CPUs of any machine that a pod runs on.
@@ -60,6 +69,7 @@ type shard struct {
 type counters struct {
 	connections, rooms, users atomic.Int64
 	deliveries, dropped       atomic.Uint64
+	repairs, lost             atomic.Uint64
 	lag                       LagHistogram
 }
 
@@ -71,11 +81,19 @@ type Stats struct {
 	Deliveries uint64
 	// Dropped counts messages that a room's backlog had no space for, since the start.
 	Dropped uint64
+	// Repairs counts reads of a log because of a possible hole, and Lost the messages that a log had forgotten by then.
+	Repairs, Lost uint64
 }
 
 // New makes a hub and starts the backplane with it.
 func New(o Options) *Hub {
-	h := &Hub{backplane: o.Backplane, linger: o.Linger, holdTimeout: o.HoldTimeout, logger: o.Logger, seed: maphash.MakeSeed(), stop: make(chan struct{})}
+	h := &Hub{backplane: o.Backplane, linger: o.Linger, holdTimeout: o.HoldTimeout, sendQueueBytes: o.SendQueueBytes, logger: o.Logger,
+		seed: maphash.MakeSeed(), recoveries: make(chan struct{}, recoveriesAtOnce)}
+	h.log, _ = o.Backplane.(backplane.Log)
+	h.running, h.stop = context.WithCancel(context.Background())
+	if h.sendQueueBytes == nil {
+		h.sendQueueBytes = func() int { return 1 << 20 }
+	}
 	if h.linger == 0 {
 		h.linger = 5 * time.Second
 	}
@@ -86,23 +104,27 @@ func New(o Options) *Hub {
 		h.shards[i].channels = map[backplane.Target]*channel{}
 	}
 	h.backplane.Start(h)
-	h.stopped.Go(h.sweep)
+	h.background.Go(h.sweep)
+	if h.log != nil {
+		h.background.Go(h.scrub)
+	}
 	return h
 }
 
 // Close stops the hub's own goroutines and closes the backplane, which waits for confirmations until ctx ends.
 // The connections are the caller's to close.
 func (h *Hub) Close(ctx context.Context) error {
-	close(h.stop)
-	h.stopped.Wait()
-	return h.backplane.Close(ctx)
+	h.stop()
+	err := h.backplane.Close(ctx) // from here on nothing calls back
+	h.background.Wait()
+	return err
 }
 
 // Stats returns a snapshot.
 func (h *Hub) Stats() Stats {
 	return Stats{
 		Connections: h.stats.connections.Load(), Rooms: h.stats.rooms.Load(), Users: h.stats.users.Load(),
-		Deliveries: h.stats.deliveries.Load(), Dropped: h.stats.dropped.Load(),
+		Deliveries: h.stats.deliveries.Load(), Dropped: h.stats.dropped.Load(), Repairs: h.stats.repairs.Load(), Lost: h.stats.lost.Load(),
 	}
 }
 
@@ -167,7 +189,7 @@ func (h *Hub) sweep() {
 	defer ticker.Stop()
 	for {
 		select {
-		case <-h.stop:
+		case <-h.running.Done():
 			return
 		case now := <-ticker.C:
 			for i := range h.shards {
@@ -205,11 +227,12 @@ func (h *Hub) sweepShard(s *shard, now time.Time) {
 func (h *Hub) Subscribed(t backplane.Target) {
 	if ch := h.find(t); ch != nil {
 		ch.goLive()
+		ch.verify()
 	}
 }
 
-// Interrupted implements backplane.Sink. Without history what was missed is lost; the channels stay as they are, and the
-// backplane subscribes to them again.
+// Interrupted implements backplane.Sink. Without history what is missed is lost; with it each channel looks for what it missed
+// when its subscription is back.
 func (h *Hub) Interrupted() {}
 
 // Deliver implements backplane.Sink.
@@ -223,4 +246,8 @@ func (h *Hub) Deliver(m *backplane.Message) {
 type Sender interface {
 	// Send must not block, and must keep a reference of its own on what it keeps.
 	Send(*socket.Buffer)
+	// Queued returns how many bytes wait for the client.
+	Queued() int
+	// Close ends the connection after what is queued.
+	Close(code uint16, text string, reason socket.Reason)
 }

@@ -46,28 +46,6 @@ func (ch *channel) holdBack(m *backplane.Message, done backplane.Confirmation) b
 	return true
 }
 
-// publishHeld passes on what is held, in order, and makes the channel live when nothing is left.
-func (ch *channel) publishHeld() {
-	for {
-		ch.mu.Lock()
-		held := ch.held
-		ch.held = nil
-		if len(held) == 0 {
-			ch.live = true
-			if ch.holdEnd != nil {
-				ch.holdEnd.Stop()
-				ch.holdEnd = nil
-			}
-			ch.mu.Unlock()
-			return
-		}
-		ch.mu.Unlock()
-		for i := range held {
-			ch.hub.backplane.Publish(&held[i].message, held[i].done)
-		}
-	}
-}
-
 // failHeld answers what has waited for too long.
 func (ch *channel) failHeld() {
 	ch.mu.Lock()

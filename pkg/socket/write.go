@@ -2,6 +2,13 @@ package socket
 
 import "golang.org/x/sys/unix"
 
+// Queued returns how many bytes wait because the client has not taken them yet.
+func (c *Conn) Queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queuedBytes
+}
+
 // maxVectors is how many queued buffers one writev takes along.
 const maxVectors = 64
 

@@ -1,0 +1,195 @@
+package hub
+
+import (
+	"context"
+	"time"
+
+	"github.com/wscluster/wscluster/pkg/backplane"
+	"github.com/wscluster/wscluster/pkg/protocol"
+	"github.com/wscluster/wscluster/pkg/socket"
+)
+
+// logState is what a channel with history knows of its log. All members see one sequence of offsets without holes: what comes
+// twice is dropped, and at a hole the channel stops, reads the log once for all members, and goes on in order.
+type logState struct {
+	// Guarded by channel.mu.
+
+	// at is the last message given to the fan-out; it means nothing until known.
+	at    protocol.Position
+	known bool
+	// repairing is true while a goroutine reads what is missing.
+	repairing bool
+	attaching []*attachment
+
+	// The fan-out's.
+
+	// skipping holds members that have got messages from the log beyond what the channel has fanned out.
+	skipping map[*Client]int64
+}
+
+// logLocked returns the channel's log state, made at the first call.
+func (ch *channel) logLocked() *logState {
+	if ch.log == nil {
+		ch.log = &logState{}
+	}
+	return ch.log
+}
+
+// admitLocked tells whether a message with an offset is the next one. If it is not, either it was fanned out before or
+// something before it is missing, and a repair begins, which finds this message too.
+func (ch *channel) admitLocked(m *backplane.Message) bool {
+	l := ch.logLocked()
+	if !l.known {
+		// Everything published since the subscription is delivered, so what comes first is where this channel begins.
+		l.known, l.at = true, protocol.Position{Epoch: m.Epoch, Offset: m.Offset - 1}
+	}
+	if m.Epoch != l.at.Epoch || m.Offset > l.at.Offset+1 {
+		ch.repairLocked()
+		return false
+	}
+	return m.Offset == l.at.Offset+1
+}
+
+// passLocked fans a message out that admitLocked let in, or that a repair found. It returns false when the channel's backlog
+// is full: then nothing has happened.
+func (ch *channel) passLocked(m *backplane.Message) bool {
+	if !ch.idleLocked() && !ch.appendLocked(m) {
+		return false
+	}
+	ch.log.at.Offset = m.Offset
+	for _, a := range ch.log.attaching {
+		a.capture(m)
+	}
+	return true
+}
+
+// repairLocked has a goroutine read what is missing, if none does.
+func (ch *channel) repairLocked() {
+	if ch.log.repairing {
+		return
+	}
+	ch.log.repairing = true
+	ch.hub.stats.repairs.Add(1)
+	ch.hub.background.Go(ch.repair)
+}
+
+// The repair's reads. A page is small enough that a repair of many rooms at once stays bounded in memory.
+const (
+	repairPage    = 256
+	repairTimeout = 2 * time.Second
+	repairPause   = 50 * time.Millisecond
+)
+
+// repair reads the log from where the channel stands until it has caught up. While Redis is away it tries again and again;
+// nothing is delivered in the meantime in any case.
+func (ch *channel) repair() {
+	for ch.hub.running.Err() == nil {
+		ch.mu.Lock()
+		at := ch.log.at
+		ch.mu.Unlock()
+		page, err := ch.hub.readLog(ch.target, backplane.Cursor{Since: at.Offset, Limit: repairPage})
+		if err != nil {
+			ch.hub.logger.Debug("reading a log to repair a hole failed; trying again", "kind", ch.target.Kind.String(), "error", err)
+			sleep(ch.hub.running, 4*repairPause)
+			continue
+		}
+		ch.mu.Lock()
+		progress, done := ch.applyLocked(at, &page)
+		if done {
+			ch.log.repairing = false
+		}
+		ch.mu.Unlock()
+		ch.kick()
+		if done {
+			return
+		}
+		if !progress {
+			sleep(ch.hub.running, repairPause)
+		}
+	}
+}
+
+// applyLocked gives the page's messages that are still missing to the fan-out. asked is where the page begins. progress is
+// false if it should be tried again a little later, done is true when the channel has caught up.
+func (ch *channel) applyLocked(asked protocol.Position, page *backplane.Page) (progress, done bool) {
+	l := ch.log
+	if l.at.Epoch == asked.Epoch && page.Epoch != l.at.Epoch {
+		// Of the old epoch's messages those up to Previous survived; the new one goes on behind them.
+		start := int64(0)
+		if page.Previous.Epoch != "" {
+			start = min(l.at.Offset, page.Previous.Offset)
+		}
+		ch.moveLocked(protocol.Position{Epoch: page.Epoch, Offset: min(max(start, page.Oldest-1), page.Newest)})
+		return true, false
+	}
+	if page.Epoch != l.at.Epoch {
+		return true, false // the channel moved on while we read
+	}
+	if page.Oldest > l.at.Offset+1 && page.Newest > l.at.Offset {
+		// The log was trimmed beyond what this process has seen: say so rather than leave a silent hole.
+		ch.hub.stats.lost.Add(uint64(page.Oldest - 1 - l.at.Offset))
+		ch.moveLocked(protocol.Position{Epoch: page.Epoch, Offset: page.Oldest - 1})
+	}
+	for i := range page.Messages {
+		logged := &page.Messages[i]
+		if logged.Offset != l.at.Offset+1 {
+			continue
+		}
+		m := backplane.Message{Target: ch.target, Exclude: logged.Exclude, Body: logged.Body, Epoch: page.Epoch, Offset: logged.Offset}
+		if !ch.passLocked(&m) {
+			return false, false // the backlog is full: what was taken is fanned out, then we go on
+		}
+	}
+	return true, page.Newest <= l.at.Offset
+}
+
+// moveLocked goes to another place in the log than the next one, and tells the members.
+func (ch *channel) moveLocked(to protocol.Position) {
+	from := ch.log.at
+	ch.log.at = to
+	for _, a := range ch.log.attaching {
+		a.overflow = true // it has to begin anew, in the new epoch
+	}
+	room := ch.target.ID
+	if ch.target.Kind == backplane.User {
+		room = ""
+	}
+	ch.pending = append(ch.pending, batch{call: func() {
+		ch.mu.Lock()
+		members := ch.membersLocked()
+		ch.mu.Unlock()
+		b := socket.NewBuffer()
+		defer b.Release()
+		b.B = socket.AppendTextFrom(b.B, func(dst []byte) []byte { return protocol.AppendEpochChanged(dst, room, to, from) })
+		for _, c := range members {
+			delete(ch.log.skipping, c)
+			c.Sender.Send(b)
+		}
+	}})
+}
+
+// verify looks whether messages were missed while the link was broken. It is called when the subscription is back.
+func (ch *channel) verify() {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	if ch.log != nil && ch.log.known {
+		ch.repairLocked()
+	}
+}
+
+// readLog reads from the backplane's log with the hub's own patience.
+func (h *Hub) readLog(t backplane.Target, from backplane.Cursor) (backplane.Page, error) {
+	ctx, cancel := context.WithTimeout(h.running, repairTimeout)
+	defer cancel()
+	return h.log.ReadLog(ctx, t, from)
+}
+
+// sleep returns early when ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
