@@ -237,3 +237,15 @@ func MustPublish(t testing.TB, b backplane.Backplane, m *backplane.Message) {
 		t.Fatalf("publish to %v: %v", m.Target, o.Err)
 	}
 }
+
+// AwaitStatus waits until the status of b matches, and fails the test, saying what was expected, when it does not.
+func AwaitStatus(t testing.TB, b backplane.Backplane, what string, match func(backplane.Status) bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !match(b.Status()) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v status is %+v, expected: %s", patience, b.Status(), what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}

@@ -129,7 +129,7 @@ func unsubscribeEnds(t *testing.T, b backplane.Backplane, sink *Sink) {
 	b.Unsubscribe(target)      // once more changes nothing
 	b.Unsubscribe(room("new")) // neither does one that was never subscribed
 	subscribe(b, sink, other)
-	awaitStatus(t, b, "one subscription", func(s backplane.Status) bool { return s.Subscriptions == 1 })
+	AwaitStatus(t, b, "one subscription", func(s backplane.Status) bool { return s.Subscriptions == 1 })
 	// Messages on their way may still come; what is published when the unsubscribe is through does not. An implementation
 	// without a confirmation of it gets a moment: publish until a message is not delivered any more.
 	for i := range 1000 {
@@ -384,24 +384,7 @@ func closeFlushes(t *testing.T, b backplane.Backplane, sink *Sink) {
 func statusTells(t *testing.T, b backplane.Backplane, sink *Sink) {
 	subscribe(b, sink, room("one"))
 	subscribe(b, sink, room("two"))
-	awaitStatus(t, b, "up with two subscriptions", func(s backplane.Status) bool {
+	AwaitStatus(t, b, "up with two subscriptions", func(s backplane.Status) bool {
 		return s.Up && s.EverUp && s.Subscriptions == 2 && s.LastError == "" && s.Reconnects == 0
 	})
-}
-
-func awaitStatus(t *testing.T, b backplane.Backplane, what string, match func(backplane.Status) bool) {
-	t.Helper()
-	AwaitStatus(t, b, what, match)
-}
-
-// AwaitStatus waits until the status of b matches, and fails the test, saying what was expected, when it does not.
-func AwaitStatus(t testing.TB, b backplane.Backplane, what string, match func(backplane.Status) bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !match(b.Status()) {
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v status is %+v, expected: %s", patience, b.Status(), what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
 }

@@ -31,6 +31,7 @@ func wantUnavailable(t *testing.T, o backplanetest.Outcome, least, most time.Dur
 }
 
 func TestAfterARestartOfRedisSubscriptionsComeBackByThemselves(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	b, sink := start(t, Options{URL: server.URL()})
 	targets := []backplane.Target{room("a"), room("b"), room("c"), {Kind: backplane.User, ID: "a"}}
@@ -109,6 +110,7 @@ func TestAnIdleLinkThatRedisClosedLosesNoPublication(t *testing.T) {
 }
 
 func TestAStartWithoutRedisConnectsWhenItComes(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	server.Kill()
 	b, sink := open(t, Options{URL: server.URL()}), backplanetest.NewSink(t)
@@ -155,8 +157,10 @@ func silentFaults() []fault {
 }
 
 func TestALinkThatGoesSilentIsNoticedAndReplaced(t *testing.T) {
+	t.Parallel()
 	for _, f := range silentFaults() {
 		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
 			server := redistest.Start(t)
 			proxy := faultproxy.Start(t, server.Addr)
 			b, sink := start(t, Options{URL: "redis://" + proxy.Addr})
@@ -177,7 +181,7 @@ func TestALinkThatGoesSilentIsNoticedAndReplaced(t *testing.T) {
 			for _, outcome := range outcomes {
 				wantUnavailable(t, <-outcome, 0, PublishTimeout+500*time.Millisecond)
 			}
-			sink.Await(1, "interruptions", isInterrupted)
+			sink.Await(2, "interruptions, one for each connection", isInterrupted)
 			if took := time.Since(begun); took > 5*time.Second {
 				t.Errorf("the silence was noticed after %v, want 3 s and a ping", took)
 			}
@@ -195,6 +199,7 @@ func TestALinkThatGoesSilentIsNoticedAndReplaced(t *testing.T) {
 }
 
 func TestASlowLinkIsNotGivenUp(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	proxy := faultproxy.Start(t, server.Addr)
 	b, sink := start(t, Options{URL: "redis://" + proxy.Addr})
@@ -279,6 +284,7 @@ func TestSubscribingDuringAnOutageAndAFlappingLinkEndsRight(t *testing.T) {
 }
 
 func TestCutLinksNeitherDoubleNorReorderMessages(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	proxy := faultproxy.Start(t, server.Addr)
 	// Whoever listens has a link that holds, so that what is missing there was not published.

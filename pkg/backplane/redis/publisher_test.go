@@ -111,8 +111,8 @@ func TestOnlyExpectedCommandsReachRedis(t *testing.T) {
 	}
 	sink.Await(100, "confirmations", isSubscribed)
 	backplanetest.MustPublish(t, b, text(room("1"), "x"))
-	b.Unsubscribe(room("1"))
 	sink.AwaitBodies(room("1"), 1)
+	b.Unsubscribe(room("1"))
 	closeNow(b)
 	counts := map[string]int{}
 	for _, line := range stop() {
