@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -21,8 +22,9 @@ const (
 )
 
 // balancer is the Service of a local cluster: it accepts TCP connections and hands each to a ready gateway. With affinity a
-// client address comes back to its gateway; a new one goes to the gateway with the fewest connections. It looks at addresses
-// only, never into the stream, so it balances TLS as well. All methods are safe for concurrent use.
+// client address comes back to its gateway, and a new one goes to the gateway with the fewest connections; without affinity
+// connections take turns, so that somebody who connects again is soon elsewhere. It looks at addresses only, never into the
+// stream, so it balances TLS as well. All methods are safe for concurrent use.
 type balancer struct {
 	listener net.Listener
 	now      func() time.Time
@@ -185,13 +187,7 @@ func (b *balancer) pick(client netip.Addr) (string, *backend, <-chan struct{}) {
 	defer b.mu.Unlock()
 	name := b.affinity.backend(client, b.now())
 	if b.backends[name] == nil {
-		name = ""
-		for candidate, it := range b.backends {
-			if best := b.backends[name]; best == nil || it.connections < best.connections ||
-				it.connections == best.connections && it.before(best, candidate, name) {
-				name = candidate
-			}
-		}
+		name = b.choose()
 	}
 	chosen := b.backends[name]
 	if chosen == nil {
@@ -204,12 +200,24 @@ func (b *balancer) pick(client netip.Addr) (string, *backend, <-chan struct{}) {
 	return name, chosen, nil
 }
 
-// before orders backends with equally many connections: the one chosen longer ago first, then by name.
-func (b *backend) before(other *backend, name, otherName string) bool {
-	if b.picked != other.picked {
-		return b.picked < other.picked
+// choose names the backend for somebody who has none; empty: there is none. The caller holds mu.
+func (b *balancer) choose() string {
+	chosen := ""
+	for name, candidate := range b.backends {
+		best := b.backends[chosen]
+		if best == nil {
+			chosen = name
+			continue
+		}
+		fewer := 0
+		if b.affinity.timeout > 0 {
+			fewer = cmp.Compare(candidate.connections, best.connections)
+		}
+		if cmp.Or(fewer, cmp.Compare(candidate.picked, best.picked), strings.Compare(name, chosen)) < 0 {
+			chosen = name
+		}
 	}
-	return strings.Compare(name, otherName) < 0
+	return chosen
 }
 
 func (b *balancer) release(chosen *backend) {

@@ -105,7 +105,7 @@ func (s *redisServer) start(ctx context.Context) error {
 	if err := s.launch(ctx); err != nil {
 		return err
 	}
-	s.runner.report.event("Redis: redis-server at %s, %s", s.address, s.keeps)
+	s.runner.report.event("Redis: redis-server at %s, pid %d, %s", s.address, s.current.pid(), s.keeps)
 	s.stopping, s.ended = make(chan struct{}), make(chan struct{})
 	go s.watch()
 	return nil
@@ -197,7 +197,7 @@ func (s *redisServer) watch() {
 			s.runner.report.event("Redis: %v", err)
 			continue
 		}
-		s.runner.report.event("Redis: back at %s, %s", s.address, s.keeps)
+		s.runner.report.event("Redis: back at %s, pid %d, %s", s.address, s.current.pid(), s.keeps)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -377,6 +378,57 @@ func TestWithoutRedisServerAnEmbeddedOneServes(t *testing.T) {
 	alice.join("lobby")
 	bob.join("lobby")
 	bob.hears(alice, frame{"room_id": "lobby"})
+}
+
+func TestARedisThatIsKilledComesBack(t *testing.T) {
+	t.Parallel()
+	run := wsctest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}"), "--port", "0")
+	pid, err := strconv.Atoi(run.Await(`Redis: redis-server at .*, pid (\d+), memory only`)[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := run.AwaitUp()
+	alice, bob := connect(t, address, "alice", "127.0.0.1"), connect(t, address, "bob", "127.0.0.2")
+	alice.join("lobby")
+	bob.join("lobby")
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	run.Await(`Redis: was ended by signal killed; starting it again`)
+	run.Await(`Redis: back at`)
+	heard := make(chan struct{})
+	go func() {
+		for {
+			if f, err := bob.read(); err != nil {
+				return
+			} else if f["type"] == "message" {
+				close(heard)
+				return
+			}
+		}
+	}()
+	deadline := time.After(wsctest.Patience)
+	for { // publishes are unavailable, or go unheard, until the gateways' links are back too
+		alice.send(frame{"type": "publish", "room_id": "lobby", "data": 1, "echo": false})
+		select {
+		case <-heard:
+			return
+		case <-deadline:
+			t.Fatal("a message does not get from one gateway to the other after Redis came back")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func TestRedisWithStorageKeepsItsFilesHere(t *testing.T) {
+	t.Parallel()
+	file := clusterFile(t, "{replicas: 1, redis: {standalone: {storage: {size: 1Gi}}}}")
+	run := wsctest.Start(t, wsc, nil, "-f", file, "--port", "0")
+	kept := run.Await(`Redis: redis-server at .* kept in (\S+)`)[1]
+	run.AwaitUp()
+	if found, err := filepath.Glob(filepath.Join(kept, "appendonlydir", "*.aof")); err != nil || len(found) == 0 {
+		t.Errorf("no append-only file in %s (%v)", kept, err)
+	}
 }
 
 func TestInterruptDrainsAndLeavesNothingBehind(t *testing.T) {
