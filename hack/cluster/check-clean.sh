@@ -19,7 +19,9 @@ snapshot() {
   for d in /run/netns /run /var/lib /var/log /var/run /tmp /etc /opt /dev/shm; do
     [ ! -d $d ] || find -L $d -maxdepth 1 -mindepth 1 -printf "entry $d/%f\n" 2> /dev/null
   done
-  find /sys/fs/cgroup -mindepth 1 -maxdepth 3 -type d -printf 'control group %p\n' 2> /dev/null
+  # Deeper than the top level other programs come and go.
+  find /sys/fs/cgroup -mindepth 1 -type d \( -path '*wscluster*' -o -name 'kubepods*' \) -printf 'control group %p\n' 2> /dev/null
+  find /sys/fs/cgroup -mindepth 1 -maxdepth 2 -type d -printf 'control group %p\n' 2> /dev/null
   sysctl -a 2> /dev/null | grep -E '^(vm|kernel\.(panic|keys|pid_max)|net\.(ipv4|ipv6|bridge|core|netfilter)|fs\.inotify)' |
     grep -vE 'stat_refresh|nf_conntrack_count|max_newidle|drop_caches|nr_hugepages|fs\.dentry|neigh' | sed 's/^/setting /'
   processes
