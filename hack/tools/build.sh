@@ -42,9 +42,14 @@ link_flags() {
   esac
 }
 
-usual_time() { # MODULE COUNT: so that nobody thinks that it hangs (measured on 2 cores with an empty Go build cache)
+usual_time() { # MODULE NAMES: so that nobody thinks that it hangs (measured on 2 cores with an empty Go build cache)
   case $1 in
-  kubernetes) if [ "$2" -gt 5 ]; then echo "10 to 13 minutes"; else echo "up to 7 minutes"; fi ;;
+  kubernetes)
+    case $2 in
+    *kubelet*) echo "10 to 13 minutes" ;;
+    *kube-apiserver*) echo "about 7 minutes" ;;
+    *) echo "a few minutes" ;;
+    esac ;;
   helm) echo "about 2 minutes" ;;
   lint) echo "1 to 2 minutes" ;;
   esac
@@ -67,7 +72,7 @@ build() {
   mkdir -p "$dir"; tmp=$(mktemp -d "$dir/.building.XXXXXX")
   # shellcheck disable=SC2064
   trap "rm -rf '$tmp'; rmdir '$dir' 2>/dev/null || true" EXIT
-  echo "Building $(printf '%s ' "${@%% *}")(once for this version, $(usual_time "$module" $#) on 2 cores when nothing is cached)" >&2
+  echo "Building $(printf '%s ' "${@%% *}")(once for this version, $(usual_time "$module" "$*") on 2 cores when nothing is cached)" >&2
   start=$SECONDS
   mkdir "$tmp/bin"
   go -C "$here/$module" build -v -trimpath -tags "$tags" -ldflags "$(link_flags "$module")" -o "$tmp/bin/" "${pkgs[@]}" 2> "$tmp/log" &
