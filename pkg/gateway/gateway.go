@@ -35,7 +35,9 @@ type Gateway struct {
 	certificate   certificate
 	sequence      messageIDs
 	started       time.Time
+	apiKeys       apiKeys
 	public, ops   net.Listener
+	api           net.Listener // nil: the server API is off
 
 	// live is the part of the settings that changes when files change.
 	live atomic.Pointer[live]
@@ -58,6 +60,7 @@ type live struct {
 	wanted   int // MaxConnections as the settings say; limits has what the process has descriptors for
 	origins  []string
 	policies *auth.Policies
+	direct   settings.Access // who may publish to a user
 	// inbox says how a user's messages are kept; nil: they are not.
 	inbox *backplane.Keep
 }
@@ -99,7 +102,15 @@ func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*
 		return nil, err
 	}
 	if g.ops, err = net.Listen("tcp", s.OpsListen); err != nil {
-		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), g.public.Close())
+		return nil, errors.Join(fmt.Errorf("ops-listen: %w", err), g.closeListeners())
+	}
+	if s.APIListen != "" && s.APIKeyFile != "" {
+		if err := g.apiKeys.load(s.APIKeyFile); err != nil {
+			return nil, errors.Join(fmt.Errorf("api-key-file: %w", err), g.closeListeners())
+		}
+		if g.api, err = net.Listen("tcp", s.APIListen); err != nil {
+			return nil, errors.Join(fmt.Errorf("api-listen: %w", err), g.closeListeners())
+		}
 	}
 	g.reactor, err = socket.NewReactor(socket.Config{
 		Heartbeat: s.Heartbeat, Compression: s.Compression, Logger: logger,
@@ -107,16 +118,27 @@ func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*
 		MaxMessageBytes: func() int { return g.live.Load().limits.MaxMessageBytes },
 	})
 	if err != nil {
-		return nil, errors.Join(err, g.public.Close(), g.ops.Close())
+		return nil, errors.Join(err, g.closeListeners())
 	}
-	g.hub = hub.New(hub.Options{Backplane: plane, Logger: logger, SendQueueBytes: func() int { return g.live.Load().limits.SendQueueBytes }})
+	g.hub = hub.New(hub.Options{Backplane: plane, Logger: logger, Control: g.control,
+		SendQueueBytes: func() int { return g.live.Load().limits.SendQueueBytes }})
 	g.metrics = newMetrics(g)
 	return g, nil
 }
 
+func (g *Gateway) closeListeners() error {
+	var errs []error
+	for _, l := range []net.Listener{g.public, g.ops, g.api} {
+		if l != nil {
+			errs = append(errs, l.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // apply takes over what a reload may change.
 func (g *Gateway) apply(s settings.Settings) {
-	l := &live{limits: s.Limits, wanted: s.Limits.MaxConnections, origins: s.AllowedOrigins, policies: auth.NewPolicies(s)}
+	l := &live{limits: s.Limits, wanted: s.Limits.MaxConnections, origins: s.AllowedOrigins, policies: auth.NewPolicies(s), direct: s.DirectMessages.Publish}
 	if s.Inbox != nil {
 		l.inbox = &backplane.Keep{Size: s.Inbox.Size, TTL: s.Inbox.TTL, MaxBytes: s.Inbox.MaxBytes}
 	}
@@ -137,11 +159,13 @@ func (g *Gateway) OpsAddr() net.Addr { return g.ops.Addr() }
 // Run serves until ctx ends, then drains (see Drain) and returns when every connection is gone. It returns early, cutting
 // what is left, when hard ends.
 func (g *Gateway) Run(ctx, hard context.Context) error {
-	public := &http.Server{Handler: g.publicHandler(), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(g.logger.Handler(), slog.LevelDebug)}
-	ops := &http.Server{Handler: g.opsHandler(), ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(g.logger.Handler(), slog.LevelDebug)}
-	failed := make(chan error, 2)
+	public, ops, api := g.server(g.publicHandler()), g.server(g.opsHandler()), g.server(g.apiHandler())
+	failed := make(chan error, 3)
 	go func() { failed <- public.Serve(g.public) }()
 	go func() { failed <- ops.Serve(g.ops) }()
+	if g.api != nil {
+		go func() { failed <- api.Serve(g.api) }()
+	}
 	g.logger.Info("gateway is up", "node", g.settings.Node, "listen", g.public.Addr().String(), "ops", g.ops.Addr().String(),
 		"auth", string(g.settings.Auth.Type), "max_connections", g.live.Load().limits.MaxConnections)
 
@@ -154,6 +178,9 @@ func (g *Gateway) Run(ctx, hard context.Context) error {
 	case err = <-failed:
 	}
 	_ = public.Close()
+	finish, cancelFinish := context.WithTimeout(hard, flushTimeout)
+	_ = api.Shutdown(finish) // requests that are being answered are answered
+	cancelFinish()
 	g.reactor.Stop()
 	flush, cancel := context.WithTimeout(hard, flushTimeout)
 	defer cancel()
@@ -165,10 +192,16 @@ func (g *Gateway) Run(ctx, hard context.Context) error {
 	return err
 }
 
+func (g *Gateway) server(handler http.Handler) *http.Server {
+	return &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeaderBytes, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(g.logger.Handler(), slog.LevelDebug)}
+}
+
 const (
 	// headerTimeout and maxHeaderBytes keep clients that send slowly, or much, from holding a connection before the upgrade.
 	headerTimeout  = 10 * time.Second
 	maxHeaderBytes = 32 << 10
+	idleTimeout    = 2 * time.Minute
 	// flushTimeout is a little more than a publish may take.
 	flushTimeout = 3 * time.Second
 )

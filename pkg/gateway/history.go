@@ -8,6 +8,8 @@ import (
 	"github.com/wscluster/wscluster/pkg/protocol"
 )
 
+var errNoHistory = &protocol.Error{Code: protocol.CodeBadRequest, Message: "no history is kept there: give the room a policy with history, or turn inboxes on"}
+
 // history answers a history command with a page of a room's log, or of the user's own inbox.
 func (s *session) history(c *protocol.Command) *protocol.Error {
 	live := s.gateway.live.Load()
@@ -21,7 +23,7 @@ func (s *session) history(c *protocol.Command) *protocol.Error {
 		kept = live.keepRoom(target.ID) != nil
 	}
 	if !kept || !s.gateway.hub.HasLog() {
-		return &protocol.Error{Code: protocol.CodeBadRequest, Message: "no history is kept there: give the room a policy with history, or turn inboxes on"}
+		return errNoHistory
 	}
 	from := backplane.Cursor{Since: c.Since, Limit: protocol.MaxAckMessages, Reverse: c.Reverse}
 	if c.Limit > 0 {

@@ -23,6 +23,11 @@ func (g *Gateway) reload(ctx context.Context, args, environ []string) {
 				g.logger.Error("the changed TLS certificate is wrong: going on with the old one", "error", err)
 			}
 		}
+		if slices.Contains(r.Files, "apiKeyFile") && g.api != nil {
+			if err := g.apiKeys.load(g.settings.APIKeyFile); err != nil {
+				g.logger.Error("the changed API key file is wrong: going on with the old keys", "error", err)
+			}
+		}
 		if len(r.Changed) > 0 {
 			g.apply(r.Settings)
 		}

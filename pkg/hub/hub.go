@@ -28,7 +28,10 @@ type Options struct {
 	HoldTimeout time.Duration
 	// SendQueueBytes is the bound of a connection's send queue; a recovering client is sent a quarter of it at a time; nil: 1 MiB.
 	SendQueueBytes func() int
-	Logger         *slog.Logger
+	// Control gets what PublishControl sent on any gateway, with the target's members here, which it must not change. It must
+	// not block; nil: control messages are ignored.
+	Control func(t backplane.Target, word string, members []*Client)
+	Logger  *slog.Logger
 }
 
 // Hub owns the members of rooms and the connections of users. All methods are safe for concurrent use and none blocks,
@@ -40,6 +43,7 @@ type Hub struct {
 	linger         time.Duration
 	holdTimeout    time.Duration
 	sendQueueBytes func() int
+	onControl      func(backplane.Target, string, []*Client)
 	logger         *slog.Logger
 	seed           maphash.Seed
 
@@ -87,7 +91,7 @@ type Stats struct {
 
 // New makes a hub and starts the backplane with it.
 func New(o Options) *Hub {
-	h := &Hub{backplane: o.Backplane, linger: o.Linger, holdTimeout: o.HoldTimeout, sendQueueBytes: o.SendQueueBytes, logger: o.Logger,
+	h := &Hub{backplane: o.Backplane, linger: o.Linger, holdTimeout: o.HoldTimeout, sendQueueBytes: o.SendQueueBytes, onControl: o.Control, logger: o.Logger,
 		seed: maphash.MakeSeed(), recoveries: make(chan struct{}, recoveriesAtOnce)}
 	h.log, _ = o.Backplane.(backplane.Log)
 	h.running, h.stop = context.WithCancel(context.Background())
@@ -237,7 +241,7 @@ func (h *Hub) Interrupted() {}
 
 // Deliver implements backplane.Sink.
 func (h *Hub) Deliver(m *backplane.Message) {
-	if ch := h.find(m.Target); ch != nil {
+	if ch := h.find(m.Target); ch != nil && !ch.control(m) {
 		ch.deliver(m)
 	}
 }
