@@ -6,7 +6,8 @@
 #   build.sh --stage DIR       only put the gateway's and the operator's binaries into DIR, as the Dockerfile's
 #                              BINARIES=prebuilt wants them
 #
-# VERSION (default dev) is the tag of gateway and operator, and the version they report.
+# VERSION (default dev) is the tag of gateway and operator, and the version they report. Redis has it as a second tag, so
+# that all images of one release can be named alike.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
@@ -23,10 +24,10 @@ go_build() { # OUT PACKAGE: a static binary that does not tell where and when it
   CGO_ENABLED=0 GOFLAGS="" go -C "$root" build -trimpath -buildvcs=false -ldflags "-s -w -X github.com/wscluster/wscluster/pkg/version.Version=$version" -o "$1" "$2"
 }
 
-archive() { # NAME TAG ENTRYPOINT USER SOURCE:DESTINATION...
+archive() { # NAME TAG[,TAG...] ENTRYPOINT USER SOURCE:DESTINATION...
   local name=$1 tag=$2 entrypoint=$3 user=$4; shift 4
-  local out=$cache/$name-$tag.tar
-  "$cache/bin/archive" -ref "$registry/$name:$tag" -entrypoint "$entrypoint" -user "$user" -out "$out" "$@"
+  local out=$cache/$name-${tag%%,*}.tar
+  "$cache/bin/archive" -ref "$registry/$name:${tag//,/,$registry/$name:}" -entrypoint "$entrypoint" -user "$user" -out "$out" "$@"
   echo "$out"
 }
 
@@ -50,7 +51,7 @@ image() {
       "$root/hack/images/redis-root.sh" "$tree/root" > "$tree.version"
       mv "$tree.version" "$tree/version"
     fi
-    archive redis "$(cat "$tree/version")" /usr/bin/redis-server 999:999 "$tree/root:/" ;;
+    archive redis "$(cat "$tree/version"),$version" /usr/bin/redis-server 999:999 "$tree/root:/" ;;
   pause)
     go_build "$cache/bin/pause" ./hack/images/pause
     archive pause 1 /pause 65535:65535 "$cache/bin/pause:/pause" ;;
@@ -69,7 +70,7 @@ exec 9> "$cache/.lock"
 if command -v flock > /dev/null; then flock 9; fi
 
 case ${1:-} in
--h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit ;;
+-h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit ;;
 --stage)
   [ $# = 2 ] || die "--stage takes one folder"
   mkdir -p "$2"

@@ -11,7 +11,7 @@ import (
 
 // Image is what an image consists of: one layer and how to start it.
 type Image struct {
-	Reference    string // name:tag
+	References   []string // name:tag, one or more
 	Entrypoint   []string
 	User         string // numeric UID:GID, so that runAsNonRoot can be checked without an /etc/passwd
 	Architecture string // GOARCH
@@ -73,7 +73,7 @@ func Write(w io.Writer, image Image) error {
 	configID := sha256.Sum256(config)
 	configName := hex.EncodeToString(configID[:]) + ".json"
 	layerName := layerID + ".tar"
-	manifest, err := json.Marshal([]manifestEntry{{Config: configName, RepoTags: []string{image.Reference}, Layers: []string{layerName}}})
+	manifest, err := json.Marshal([]manifestEntry{{Config: configName, RepoTags: image.References, Layers: []string{layerName}}})
 	if err != nil {
 		return err
 	}

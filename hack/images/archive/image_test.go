@@ -45,7 +45,7 @@ func tree(t *testing.T, when time.Time, dataMode os.FileMode) string {
 func archiveOf(t *testing.T, mappings ...Mapping) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	image := Image{Reference: "wscluster.dev/test:1", Entrypoint: []string{"/usr/bin/program", "-x"}, User: "65532:65532", Architecture: "amd64", Files: mappings}
+	image := Image{References: []string{"wscluster.dev/test:1", "wscluster.dev/test:dev"}, Entrypoint: []string{"/usr/bin/program", "-x"}, User: "65532:65532", Architecture: "amd64", Files: mappings}
 	if err := Write(&out, image); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestAnArchiveHoldsConfigurationManifestAndLayer(t *testing.T) {
 	if err := json.Unmarshal(files["manifest.json"], &manifest); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"wscluster.dev/test:1"}, manifest[0].RepoTags); diff != "" {
+	if diff := cmp.Diff([]string{"wscluster.dev/test:1", "wscluster.dev/test:dev"}, manifest[0].RepoTags); diff != "" {
 		t.Errorf("tags (-want +got):\n%s", diff)
 	}
 	layer := files[manifest[0].Layers[0]]

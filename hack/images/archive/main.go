@@ -4,7 +4,7 @@
 //
 // The same files give the same bytes: entries are sorted, times are 1970, owners are root, modes are 0755 or 0644.
 //
-//	archive -ref NAME:TAG -entrypoint /path[,ARG...] -user UID:GID -out FILE SOURCE:DESTINATION...
+//	archive -ref NAME:TAG[,...] -entrypoint /path[,ARG...] -user UID:GID -out FILE SOURCE:DESTINATION...
 //
 // SOURCE is a file or a folder, DESTINATION its place in the image.
 package main
@@ -29,13 +29,14 @@ func run(args []string) error {
 	flags := flag.NewFlagSet("archive", flag.ContinueOnError)
 	out := flags.String("out", "", "file to write")
 	var image Image
-	flags.StringVar(&image.Reference, "ref", "", "name and tag, such as wscluster.dev/gateway:dev")
+	references := flags.String("ref", "", "names with tags, such as wscluster.dev/gateway:dev, comma-separated")
 	flags.StringVar(&image.User, "user", "65532:65532", "numeric user and group of the process")
 	flags.StringVar(&image.Architecture, "arch", runtime.GOARCH, "architecture of the binaries inside")
 	entrypoint := flags.String("entrypoint", "", "program and arguments, comma-separated")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	image.References = strings.Split(*references, ",")
 	image.Entrypoint = strings.Split(*entrypoint, ",")
 	for _, pair := range flags.Args() {
 		source, destination, ok := strings.Cut(pair, ":")
@@ -44,7 +45,7 @@ func run(args []string) error {
 		}
 		image.Files = append(image.Files, Mapping{Source: source, Destination: destination})
 	}
-	if *out == "" || image.Reference == "" || *entrypoint == "" || len(image.Files) == 0 {
+	if *out == "" || *references == "" || *entrypoint == "" || len(image.Files) == 0 {
 		return fmt.Errorf("-out, -ref, -entrypoint and at least one SOURCE:DESTINATION are needed")
 	}
 	return writeFile(*out, image)
