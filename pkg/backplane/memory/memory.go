@@ -1,5 +1,5 @@
 // Package memory is the backplane of a gateway that runs alone: what is published is delivered to this process's own sink,
-// and nothing leaves the process. It keeps no log and needs no Redis.
+// and nothing leaves the process. It needs no Redis. Logs and idempotency keys are kept in the process's memory, and end with it.
 //
 // Delivery happens inline, in the goroutine that publishes: the publisher must not hold a lock that the sink's Deliver takes.
 // When two goroutines publish to one target at the same time, one of them delivers for both, so that a target's messages
@@ -29,7 +29,7 @@ var (
 	errFull   = fmt.Errorf("%w: messages come faster than they can be delivered", backplane.ErrUnavailable)
 )
 
-// Backplane implements backplane.Backplane within one process. All methods are safe for concurrent use.
+// Backplane implements backplane.Backplane and backplane.Log within one process. All methods are safe for concurrent use.
 type Backplane struct {
 	// Fixed by New and Start.
 	seed maphash.Seed
@@ -44,14 +44,25 @@ type Backplane struct {
 	idle     chan struct{}
 	idleOnce sync.Once
 
+	// sweeping starts the one goroutine that forgets what has expired, stop ends it and swept is closed when it has ended.
+	sweeping    sync.Once
+	stop, swept chan struct{}
+
 	shards [shardCount]shard
 }
 
-var _ backplane.Backplane = (*Backplane)(nil)
+var (
+	_ backplane.Backplane = (*Backplane)(nil)
+	_ backplane.Log       = (*Backplane)(nil)
+)
 
+// shard owns a part of the targets. The maps beside topics are nil while they would be empty.
 type shard struct {
-	mu     sync.Mutex
-	topics map[backplane.Target]*topic
+	mu       sync.Mutex
+	topics   map[backplane.Target]*topic
+	logs     map[backplane.Target]*log
+	keys     map[key]remembered
+	expiring []remembering // the keys, soonest first
 }
 
 // topic is a target that is subscribed to or still being delivered to. Its fields are guarded by its shard's mutex.
@@ -66,11 +77,18 @@ type topic struct {
 type event struct {
 	message backplane.Message
 	done    backplane.Confirmation
+	end     outcome
+}
+
+// outcome is how a publication ends.
+type outcome struct {
+	receipt backplane.Receipt
+	err     error
 }
 
 // New returns a backplane that is usable after Start.
 func New() *Backplane {
-	b := &Backplane{seed: maphash.MakeSeed(), idle: make(chan struct{})}
+	b := &Backplane{seed: maphash.MakeSeed(), idle: make(chan struct{}), stop: make(chan struct{}), swept: make(chan struct{})}
 	for i := range b.shards {
 		b.shards[i].topics = make(map[backplane.Target]*topic)
 	}
@@ -85,7 +103,7 @@ func (b *Backplane) Start(sink backplane.Sink) {
 
 // Publish delivers m to the sink if its target is subscribed to, then confirms, both before it returns. Only when another
 // goroutine is delivering to the same target at this moment, that one does both, soon. A message to a target without a
-// subscription is confirmed and dropped, as Redis does.
+// subscription goes to the log, if it is to be kept, and is confirmed, as Redis does.
 func (b *Backplane) Publish(m *backplane.Message, done backplane.Confirmation) {
 	if !b.enter() {
 		done.Published(backplane.Receipt{}, errClosed)
@@ -95,28 +113,38 @@ func (b *Backplane) Publish(m *backplane.Message, done backplane.Confirmation) {
 
 	s := b.shard(m.Target)
 	s.mu.Lock()
-	t := s.topics[m.Target]
-	if t == nil || !t.subscribed {
-		s.mu.Unlock()
-		done.Published(backplane.Receipt{}, nil)
-		return
-	}
-	if t.delivering {
-		if b.waitingBytes.Add(int64(len(m.Body))) > maxWaitingBytes {
-			b.waitingBytes.Add(-int64(len(m.Body)))
+	if m.IdempotencyKey != "" {
+		if end, repeated := s.answer(b.seed, m); repeated {
 			s.mu.Unlock()
-			done.Published(backplane.Receipt{}, errFull)
+			done.Published(end.receipt, end.err)
 			return
 		}
-		t.waiting = append(t.waiting, event{message: *withoutPosition(m), done: done})
+	}
+	t := s.topics[m.Target]
+	subscribed := t != nil && t.subscribed
+	waits := subscribed && t.delivering
+	if waits && b.waitingBytes.Add(int64(len(m.Body))) > maxWaitingBytes {
+		b.waitingBytes.Add(-int64(len(m.Body)))
 		s.mu.Unlock()
+		done.Published(backplane.Receipt{}, errFull)
 		return
 	}
-	t.delivering = true
-	s.mu.Unlock()
-	b.sink.Deliver(withoutPosition(m))
-	done.Published(backplane.Receipt{}, nil)
-	b.deliverWaiting(s, t, m.Target)
+	// From here on the store has taken it: its place in the log and its turn in the delivery are one decision, under one lock.
+	placed, end := b.record(s, m)
+	switch {
+	case waits:
+		t.waiting = append(t.waiting, event{message: *placed, done: done, end: end})
+		s.mu.Unlock()
+	case subscribed:
+		t.delivering = true
+		s.mu.Unlock()
+		b.sink.Deliver(placed)
+		done.Published(end.receipt, end.err)
+		b.deliverWaiting(s, t, m.Target)
+	default:
+		s.mu.Unlock()
+		done.Published(end.receipt, end.err)
+	}
 }
 
 // Subscribe counts at once: what is published after it returns is delivered. The sink is told by a goroutine of its own.
@@ -203,10 +231,10 @@ func (b *Backplane) handOver(e *event, subscribed bool) {
 	if subscribed {
 		b.sink.Deliver(&e.message)
 	}
-	e.done.Published(backplane.Receipt{}, nil)
+	e.done.Published(e.end.receipt, e.end.err)
 }
 
-// withoutPosition returns m without a place in a log, since there is no log here; m itself is not changed.
+// withoutPosition returns m without the place in a log that its publisher says it has; m itself is not changed.
 func withoutPosition(m *backplane.Message) *backplane.Message {
 	if m.Epoch == "" && m.Offset == 0 {
 		return m
@@ -241,8 +269,11 @@ func (b *Backplane) Close(ctx context.Context) error {
 	if b.busy.Load() == 0 {
 		b.idleOnce.Do(func() { close(b.idle) })
 	}
+	close(b.stop)
 	select {
 	case <-b.idle:
+		b.sweeping.Do(func() { close(b.swept) }) // it never began, and now never will
+		<-b.swept
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("deliver what was published: %w", context.Cause(ctx))
