@@ -74,7 +74,7 @@ type RoomPolicy struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +required
-	Match string `json:"match"`
+	Match string `json:"match,omitempty"`
 	// history keeps messages so that clients can recover what they missed; absent: none.
 	// +optional
 	History *History `json:"history,omitempty"`
@@ -118,7 +118,7 @@ type History struct {
 
 // DirectMessages says who may publish to a user.
 type DirectMessages struct {
-	// publish: anyone, authenticated (a verified token), server (only the server API) or none.
+	// publish is anyone, authenticated (a verified token), server (only the server API) or none.
 	// +kubebuilder:validation:Enum=anyone;authenticated;server;none
 	// +optional
 	Publish string `json:"publish,omitempty"`

@@ -67,7 +67,7 @@ type Limits struct {
 	// +kubebuilder:validation:Maximum=100000
 	// +optional
 	MaxConnectionsPerUser int32 `json:"maxConnectionsPerUser,omitempty"`
-	// maxRoomsPerConnection, 1 to 10000, default 100; over it: error room_limit.
+	// maxRoomsPerConnection bounds the rooms that one connection may be in, 1 to 10000, default 100; over it: error room_limit.
 	// +kubebuilder:default=100
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000

@@ -75,7 +75,7 @@ type Storage struct {
 	// size of the volume, at least 1Mi; leave room for twice maxMemory.
 	// +kubebuilder:validation:XValidation:rule="isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('1Mi')) >= 0",message="write the size of a volume, for example 1Gi"
 	// +required
-	Size resource.Quantity `json:"size"`
+	Size resource.Quantity `json:"size,omitempty,omitzero"`
 	// storageClassName of the volume; absent: the cluster's default class.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
@@ -111,7 +111,7 @@ type ExternalRedis struct {
 	// +kubebuilder:validation:items:MaxLength=300
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([A-Za-z0-9._-]+|\\\\[[0-9a-fA-F:.]+\\\\]):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(':') + 1)) >= 1 && int(self.substring(self.lastIndexOf(':') + 1)) <= 65535",message="write an address as host:port without a scheme, such as redis.example.com:6379; TLS is switched on by redis.external.tls"
 	// +required
-	Addresses []string `json:"addresses"`
+	Addresses []string `json:"addresses,omitempty"`
 	// usernameSecretRef names the entry of a Secret with the user name; absent: the user named default. A changed name is read
 	// when pods restart.
 	// +optional
@@ -119,7 +119,7 @@ type ExternalRedis struct {
 	// passwordSecretRef names the entry of a Secret with the password; absent: none. A changed password is used for new connections.
 	// +optional
 	PasswordSecretRef *SecretKeyReference `json:"passwordSecretRef,omitempty"`
-	// tls, when present (also empty), switches TLS on.
+	// tls switches TLS on when it is present, also as {}.
 	// +optional
 	TLS *RedisTLS `json:"tls,omitempty"`
 }

@@ -57,10 +57,11 @@ type Ingress struct {
 	// +optional
 	ClassName *string `json:"className,omitempty"`
 	// host name that clients use.
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",message="write a host name without scheme, port or path, such as chat.example.com"
 	// +required
-	Host string `json:"host"`
+	Host string `json:"host,omitempty"`
 	// path that leads to the gateway, default /ws. The gateway itself serves /ws: another path needs a rewrite by annotations.
 	// +kubebuilder:default=/ws
 	// +kubebuilder:validation:MaxLength=256

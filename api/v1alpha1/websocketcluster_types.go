@@ -65,7 +65,7 @@ type WebSocketClusterSpec struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	ImagePullSecrets []SecretReference `json:"imagePullSecrets,omitempty"`
-	// autoscaling, when present, makes a HorizontalPodAutoscaler that writes replicas.
+	// autoscaling makes, when present, a HorizontalPodAutoscaler that writes replicas.
 	// +optional
 	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
 	// gateway configures the gateway pods.
@@ -102,7 +102,7 @@ type WebSocketClusterSpec struct {
 	// +kubebuilder:default={}
 	// +optional
 	Service Service `json:"service,omitzero"`
-	// ingress, when present, makes an Ingress in front of the public Service.
+	// ingress makes, when present, an Ingress in front of the public Service.
 	// +optional
 	Ingress *Ingress `json:"ingress,omitempty"`
 	// networkPolicy says whether NetworkPolicies guard the gateway and Redis pods.
@@ -160,7 +160,7 @@ type SecretReference struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +required
-	Name string `json:"name"`
+	Name string `json:"name,omitempty"`
 }
 
 // SecretKeyReference names one entry of a Secret in the namespace of the WebSocketCluster.
@@ -169,12 +169,12 @@ type SecretKeyReference struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +required
-	Name string `json:"name"`
+	Name string `json:"name,omitempty"`
 	// key of the entry.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	// +required
-	Key string `json:"key"`
+	Key string `json:"key,omitempty"`
 }
 
 // WebSocketClusterStatus is what the operator last saw.
@@ -192,6 +192,7 @@ type WebSocketClusterStatus struct {
 	// +optional
 	UpdatedReplicas int32 `json:"updatedReplicas"`
 	// selector matches the gateway pods, and only them; read by the scale subresource.
+	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Selector string `json:"selector,omitempty"`
 	// connections of all gateway pods, to two significant digits; absent while no pod's load is known.
@@ -204,14 +205,17 @@ type WebSocketClusterStatus struct {
 	// +optional
 	Redis RedisStatus `json:"redis,omitzero"`
 	// endpoint is where clients connect, a ws:// or wss:// URL; inside the cluster unless the Service or Ingress is public.
+	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	Endpoint string `json:"endpoint,omitempty"`
 	// apiEndpoint is where servers reach the HTTP API, a URL inside the cluster; empty while it is disabled.
+	// +kubebuilder:validation:MaxLength=1024
 	// +optional
 	APIEndpoint string `json:"apiEndpoint,omitempty"`
 	// conditions of the cluster; see the Condition constants of the Go package for each type.
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }

@@ -21,6 +21,12 @@ const (
 	redisImageVariable   = "RELATED_IMAGE_REDIS"
 )
 
+// The images of this release. Redis keeps its own version.
+const (
+	gatewayImage = "wscluster.dev/gateway:"
+	redisImage   = "wscluster.dev/redis:7.0.15"
+)
+
 // off as an address switches a listener off.
 const off = "0"
 
@@ -45,9 +51,9 @@ func parseOptions(arguments, environment []string) (options, error) {
 	flags := pflag.NewFlagSet("operator", pflag.ContinueOnError)
 	flags.SortFlags = false
 	flags.StringSliceVar(&o.watchNamespaces, "watch-namespaces", nil, "namespaces to watch, separated by commas (default all)")
-	flags.StringVar(&o.release.GatewayImage, "gateway-image", fromEnvironment(environment, gatewayImageVariable, "wscluster.dev/gateway:"+version.Version),
+	flags.StringVar(&o.release.GatewayImage, "gateway-image", fromEnvironment(environment, gatewayImageVariable, gatewayImage+version.Version),
 		"image of the gateway where a WebSocketCluster names none; also $"+gatewayImageVariable)
-	flags.StringVar(&o.release.RedisImage, "redis-image", fromEnvironment(environment, redisImageVariable, "wscluster.dev/redis:"+version.Version),
+	flags.StringVar(&o.release.RedisImage, "redis-image", fromEnvironment(environment, redisImageVariable, redisImage),
 		"image of Redis where a WebSocketCluster names none; also $"+redisImageVariable)
 	flags.BoolVar(&o.leaderElect, "leader-elect", true, "of several operators let only one work at a time")
 	flags.StringVar(&o.leaderElectionNamespace, "leader-election-namespace", "", "namespace of the lease (default the pod's own)")
@@ -66,7 +72,8 @@ func parseOptions(arguments, environment []string) (options, error) {
 	if extra := flags.Args(); len(extra) > 0 {
 		return o, fmt.Errorf("takes no arguments beside flags, not %q; see --help", extra[0])
 	}
-	return o, o.validate()
+	err := o.validate()
+	return o, err
 }
 
 func (o *options) validate() error {

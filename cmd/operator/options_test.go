@@ -42,7 +42,7 @@ func TestImagesComeFromTheFlagThenTheEnvironmentThenTheRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.release.GatewayImage != "mirror/gateway:1" || o.release.RedisImage != "wscluster.dev/redis:dev" {
+	if o.release.GatewayImage != "mirror/gateway:1" || o.release.RedisImage != redisImage {
 		t.Errorf("images are %+v; want the gateway's from the environment, and the release's Redis", o.release)
 	}
 	o, err = parseOptions([]string{"--gateway-image=other/gateway:2", "--watch-namespaces=a,b"}, environment)

@@ -47,11 +47,11 @@ func startCluster(t *testing.T) *cluster {
 		t.Fatal("KUBEBUILDER_ASSETS is not set, so there is no kube-apiserver to test against: make test builds it (about 7 minutes once) and sets the variable")
 	}
 	environment := &envtest.Environment{}
+	t.Cleanup(func() { _ = environment.Stop() })
 	config, err := environment.Start()
 	if err != nil {
 		t.Fatalf("start kube-apiserver and etcd from %s: %v", assets, err)
 	}
-	t.Cleanup(func() { _ = environment.Stop() })
 	user, err := environment.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, config)
 	if err != nil {
 		t.Fatal(err)

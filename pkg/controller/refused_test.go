@@ -9,7 +9,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -66,7 +65,7 @@ func TestStorageCannotBeChangedInPlace(t *testing.T) {
 	cluster := create(t, newNamespace(t), "redis: {standalone: {storage: {size: 1Gi, storageClassName: fast}}}")
 	edits := map[string]func(*v1alpha1.Storage){
 		"size":                       func(s *v1alpha1.Storage) { s.Size.Set(2 << 30) },
-		"storage class":              func(s *v1alpha1.Storage) { s.StorageClassName = ptr.To("slow") },
+		"storage class":              func(s *v1alpha1.Storage) { s.StorageClassName = new("slow") },
 		"storage class, taken away":  func(s *v1alpha1.Storage) { s.StorageClassName = nil },
 		"size, written as other 1Gi": func(s *v1alpha1.Storage) { s.Size.Set(1<<30 + 1) },
 	}

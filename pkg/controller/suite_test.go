@@ -65,11 +65,12 @@ func runSuite(m *testing.M) (int, error) {
 	}
 	// without this plugin nobody would check that the operator may set owner references that block deletion
 	environment.ControlPlane.GetAPIServer().Configure().Append("enable-admission-plugins", "OwnerReferencesPermissionEnforcement")
+	// also after a failed start: a CRD that is refused leaves both processes running
+	defer func() { _ = environment.Stop() }()
 	config, err := environment.Start()
 	if err != nil {
 		return 0, fmt.Errorf("start kube-apiserver and etcd from %s: %w", assets, err)
 	}
-	defer func() { _ = environment.Stop() }()
 
 	scheme := NewScheme()
 	if api, err = client.New(config, client.Options{Scheme: scheme}); err != nil {

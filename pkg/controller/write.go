@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wscluster/wscluster/api/v1alpha1"
@@ -124,7 +123,7 @@ func (r *Reconciler) prune(ctx context.Context, cluster *v1alpha1.WebSocketClust
 			if wanted[id] || !object.GetDeletionTimestamp().IsZero() {
 				continue
 			}
-			err := r.Client.Delete(ctx, object, client.Preconditions{UID: ptr.To(object.GetUID())},
+			err := r.Client.Delete(ctx, object, client.Preconditions{UID: new(object.GetUID())},
 				client.PropagationPolicy(metav1.DeletePropagationBackground))
 			if client.IgnoreNotFound(err) != nil {
 				return fmt.Errorf("delete %s: %w", id, err)

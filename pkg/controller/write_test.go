@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -277,7 +278,7 @@ func TestCredentialsAreMadeOnceAndKept(t *testing.T) {
 		if string(now.Data["password"]) != "a-new-password" {
 			t.Fatalf("the operator put back %q", now.Data["password"])
 		}
-		if string(now.Data["users.acl"]) == string(first["chat-redis"].Data["users.acl"]) {
+		if bytes.Equal(now.Data["users.acl"], first["chat-redis"].Data["users.acl"]) {
 			return "users.acl is the old one"
 		}
 		return ""

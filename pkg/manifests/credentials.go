@@ -112,14 +112,14 @@ func (b builder) secret(name, component string, entries map[string]string) Objec
 		WithType("Opaque").WithData(data)
 }
 
-// redisACL is Redis's user file. The password is in it only as a hash, and never on a command line. The gateways' user may run
-// everything but administration, on names that start with the cluster's prefix; INFO is how it learns of a promoted replica.
-// The user probe serves the health probes and can do nothing else.
+// redisACL is Redis's user file. The password is in it only as a hash, and never on a command line. The gateways' user may work
+// with data, messages and scripts on names that start with the cluster's prefix, and administer nothing; INFO and ROLE are
+// how it learns of a promoted replica. The user probe serves the health probes and can do nothing else.
 func redisACL(cluster *v1alpha1.WebSocketCluster, password string) string {
 	sum := sha256.Sum256([]byte(password))
 	prefix := ClusterPrefix(cluster)
 	return fmt.Sprintf(`user default off
 user probe on nopass -@all +ping
-user %s on #%s ~%s:* &%s:* +@all -@admin -@dangerous +info
+user %s on #%s ~%s:* &%s:* -@all +@read +@write +@pubsub +@scripting +@transaction +@connection +wait +time -@admin -@dangerous +info +role
 `, RedisUser, hex.EncodeToString(sum[:]), prefix, prefix)
 }
