@@ -16,7 +16,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/wscluster/wscluster/pkg/internal/wsctest"
+	"github.com/wscluster/wscluster/pkg/local/localtest"
 )
 
 var wsc string
@@ -24,7 +24,7 @@ var wsc string
 func TestMain(m *testing.M) {
 	folder, err := os.MkdirTemp("", "wsc-test-")
 	if err == nil {
-		wsc, err = wsctest.Build(folder)
+		wsc, err = localtest.Build(folder)
 	}
 	status := 1
 	if err != nil {
@@ -77,7 +77,7 @@ func connect(t *testing.T, address, user, source string) *client {
 
 func tryConnect(t *testing.T, address, user, source string) (*client, error) {
 	dialer := websocket.Dialer{
-		HandshakeTimeout: wsctest.Patience, Subprotocols: []string{"wscluster.v1.json"},
+		HandshakeTimeout: localtest.Patience, Subprotocols: []string{"wscluster.v1.json"},
 		NetDialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
 			return from.DialContext(ctx, network, address)
@@ -99,7 +99,7 @@ func tryConnect(t *testing.T, address, user, source string) (*client, error) {
 }
 
 func (c *client) read() (frame, error) {
-	c.ws.SetReadDeadline(time.Now().Add(wsctest.Patience))
+	c.ws.SetReadDeadline(time.Now().Add(localtest.Patience))
 	var f frame
 	err := c.ws.ReadJSON(&f)
 	return f, err
@@ -152,7 +152,7 @@ func (c *client) hears(from *client, target frame) {
 
 func TestTwoClientsOnTwoGatewaysTalk(t *testing.T) {
 	t.Parallel()
-	run := wsctest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}"), "--port", "0")
+	run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}"), "--port", "0")
 	address := run.AwaitUp()
 	alice := connect(t, address, "alice", "127.0.0.1")
 	bob := connect(t, address, "bob", "127.0.0.2")
@@ -170,7 +170,7 @@ func TestTwoClientsOnTwoGatewaysTalk(t *testing.T) {
 
 func TestTheChatPageIsServed(t *testing.T) {
 	t.Parallel()
-	run := wsctest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 1}"), "--port", "0")
+	run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 1}"), "--port", "0")
 	response, err := http.Get("http://" + run.AwaitUp() + "/")
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +183,7 @@ func TestTheChatPageIsServed(t *testing.T) {
 
 func TestAGatewayThatIsKilledLosesItsClientsToTheOthersAndComesBack(t *testing.T) {
 	t.Parallel()
-	run := wsctest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}"), "--port", "0")
+	run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}"), "--port", "0")
 	address := run.AwaitUp()
 	alice, bob := connect(t, address, "alice", "127.0.0.1"), connect(t, address, "bob", "127.0.0.2")
 	victim := run.Gateways()[alice.node]
@@ -194,7 +194,7 @@ func TestAGatewayThatIsKilledLosesItsClientsToTheOthersAndComesBack(t *testing.T
 		t.Fatal("alice's connection outlived her gateway")
 	}
 	moved, err := tryConnect(t, address, "alice", "127.0.0.1")
-	for deadline := time.Now().Add(wsctest.Patience); err != nil && time.Now().Before(deadline); { // a dying socket may still take one
+	for deadline := time.Now().Add(localtest.Patience); err != nil && time.Now().Before(deadline); { // a dying socket may still take one
 		moved, err = tryConnect(t, address, "alice", "127.0.0.1")
 	}
 	if err != nil {
@@ -215,7 +215,7 @@ func TestAGatewayThatIsKilledLosesItsClientsToTheOthersAndComesBack(t *testing.T
 func TestEditingTheFileScales(t *testing.T) {
 	t.Parallel()
 	file := clusterFile(t, "{replicas: 1, auth: {type: TrustedUserID}}")
-	run := wsctest.Start(t, wsc, nil, "-f", file, "--port", "0")
+	run := localtest.Start(t, wsc, nil, "-f", file, "--port", "0")
 	address := run.AwaitUp()
 	alice := connect(t, address, "alice", "127.0.0.1")
 
@@ -248,7 +248,7 @@ func TestEditingTheFileScales(t *testing.T) {
 func TestSettingsThatRunningGatewaysTakeOver(t *testing.T) {
 	t.Parallel()
 	file := clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}")
-	run := wsctest.Start(t, wsc, nil, "-f", file, "--port", "0")
+	run := localtest.Start(t, wsc, nil, "-f", file, "--port", "0")
 	alice := connect(t, run.AwaitUp(), "alice", "127.0.0.1")
 	before := run.Gateways()
 
@@ -262,7 +262,7 @@ func TestSettingsThatRunningGatewaysTakeOver(t *testing.T) {
 		}
 		return f["code"] == "forbidden"
 	}
-	for deadline := time.Now().Add(wsctest.Patience); !refused(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(localtest.Patience); !refused(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the room that the new policy closes can still be joined")
 		}
@@ -277,7 +277,7 @@ func TestSettingsThatRunningGatewaysTakeOver(t *testing.T) {
 func TestSettingsThatNeedARestartRollWithoutAGap(t *testing.T) {
 	t.Parallel()
 	file := clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}")
-	run := wsctest.Start(t, wsc, nil, "-f", file, "--port", "0")
+	run := localtest.Start(t, wsc, nil, "-f", file, "--port", "0")
 	address := run.AwaitUp()
 	before := run.Gateways()
 	alice := connect(t, address, "alice", "127.0.0.1")
@@ -320,7 +320,7 @@ func TestSettingsThatNeedARestartRollWithoutAGap(t *testing.T) {
 func TestAnEditThatIsWrongChangesNothing(t *testing.T) {
 	t.Parallel()
 	file := clusterFile(t, "{replicas: 1, auth: {type: TrustedUserID}}")
-	run := wsctest.Start(t, wsc, nil, "-f", file, "--port", "0")
+	run := localtest.Start(t, wsc, nil, "-f", file, "--port", "0")
 	alice := connect(t, run.AwaitUp(), "alice", "127.0.0.1")
 	edit(t, file, "{replicas: -1, auth: {type: TrustedUserID}}")
 	run.Await(`chat.yaml: spec.replicas: Invalid value: -1: .*greater than or equal to 0`)
@@ -339,7 +339,7 @@ func TestAFileThatIsWrongIsRefusedWithTheSentencesOfTheAPIServer(t *testing.T) {
 		"a Secret":             {"{redis: {type: External, external: {addresses: ['127.0.0.1:1'], passwordSecretRef: {name: r, key: p}}}}", `--secret r=FOLDER`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			run := wsctest.Start(t, wsc, nil, "-f", clusterFile(t, test.spec), "--port", "0")
+			run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, test.spec), "--port", "0")
 			if status := run.AwaitEnd(); status != 1 {
 				t.Errorf("exit status %d, want 1", status)
 			}
@@ -358,7 +358,7 @@ func TestAPortThatIsTakenGivesWayToTheNext(t *testing.T) {
 	}
 	defer taken.Close()
 	port := taken.Addr().(*net.TCPAddr).Port
-	run := wsctest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 1}"), "--port", fmt.Sprint(port))
+	run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 1}"), "--port", fmt.Sprint(port))
 	found := run.Await(`port (\d+) is taken; using (\d+)`)
 	if found[1] != fmt.Sprint(port) {
 		t.Errorf("it says that %s is taken, want %d", found[1], port)
@@ -371,7 +371,7 @@ func TestAPortThatIsTakenGivesWayToTheNext(t *testing.T) {
 func TestWithoutRedisServerAnEmbeddedOneServes(t *testing.T) {
 	t.Parallel()
 	environment := append(os.Environ(), "PATH="+t.TempDir())
-	run := wsctest.Start(t, wsc, environment, "-f", clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}"), "--port", "0")
+	run := localtest.Start(t, wsc, environment, "-f", clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}"), "--port", "0")
 	run.Await(`Redis: embedded in this process .* no redis-server is installed`)
 	address := run.AwaitUp()
 	alice, bob := connect(t, address, "alice", "127.0.0.1"), connect(t, address, "bob", "127.0.0.2")
@@ -382,7 +382,7 @@ func TestWithoutRedisServerAnEmbeddedOneServes(t *testing.T) {
 
 func TestARedisThatIsKilledComesBack(t *testing.T) {
 	t.Parallel()
-	run := wsctest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}"), "--port", "0")
+	run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}"), "--port", "0")
 	pid, err := strconv.Atoi(run.Await(`Redis: redis-server at .*, pid (\d+), memory only`)[1])
 	if err != nil {
 		t.Fatal(err)
@@ -407,7 +407,7 @@ func TestARedisThatIsKilledComesBack(t *testing.T) {
 			}
 		}
 	}()
-	deadline := time.After(wsctest.Patience)
+	deadline := time.After(localtest.Patience)
 	for { // publishes are unavailable, or go unheard, until the gateways' links are back too
 		alice.send(frame{"type": "publish", "room_id": "lobby", "data": 1, "echo": false})
 		select {
@@ -423,7 +423,7 @@ func TestARedisThatIsKilledComesBack(t *testing.T) {
 func TestRedisWithStorageKeepsItsFilesHere(t *testing.T) {
 	t.Parallel()
 	file := clusterFile(t, "{replicas: 1, redis: {standalone: {storage: {size: 1Gi}}}}")
-	run := wsctest.Start(t, wsc, nil, "-f", file, "--port", "0")
+	run := localtest.Start(t, wsc, nil, "-f", file, "--port", "0")
 	kept := run.Await(`Redis: redis-server at .* kept in (\S+)`)[1]
 	run.AwaitUp()
 	if found, err := filepath.Glob(filepath.Join(kept, "appendonlydir", "*.aof")); err != nil || len(found) == 0 {
@@ -433,7 +433,7 @@ func TestRedisWithStorageKeepsItsFilesHere(t *testing.T) {
 
 func TestInterruptDrainsAndLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
-	run := wsctest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}"), "--port", "0")
+	run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}}"), "--port", "0")
 	alice := connect(t, run.AwaitUp(), "alice", "127.0.0.1")
 	gateways := run.Gateways()
 	run.Interrupt()
@@ -451,17 +451,17 @@ func TestInterruptDrainsAndLeavesNothingBehind(t *testing.T) {
 
 func TestChildrenDoNotOutliveAKilledParent(t *testing.T) {
 	t.Parallel()
-	run := wsctest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 2}"), "--port", "0")
+	run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 2}"), "--port", "0")
 	run.AwaitUp()
 	gateways := run.Gateways()
 	run.Kill()
 	awaitGone(t, gateways)
 }
 
-func awaitGone(t *testing.T, gateways map[string]wsctest.Gateway) {
+func awaitGone(t *testing.T, gateways map[string]localtest.Gateway) {
 	t.Helper()
 	for name, gateway := range gateways {
-		for deadline := time.Now().Add(wsctest.Patience); syscall.Kill(gateway.PID, 0) == nil; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(localtest.Patience); syscall.Kill(gateway.PID, 0) == nil; time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Errorf("%s (pid %d) still runs", name, gateway.PID)
 				break

@@ -1,6 +1,6 @@
-// Package wsctest runs the real wsc program for tests, on loopback, and reads what it prints. Each run is gone at the end of
+// Package localtest runs the real wsc program for tests, on loopback, and reads what it prints. Each run is gone at the end of
 // its test. It knows the lines that wsc prints, nothing else of this project.
-package wsctest
+package localtest
 
 import (
 	"bufio"

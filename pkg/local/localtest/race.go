@@ -1,6 +1,6 @@
 //go:build race
 
-package wsctest
+package localtest
 
 // raceEnabled: the test looks for races, so the program that it runs does too.
 const raceEnabled = true

@@ -1,5 +1,5 @@
 //go:build !race
 
-package wsctest
+package localtest
 
 const raceEnabled = false
