@@ -20,8 +20,9 @@ type Event struct {
 	// Name is "deliver", "subscribed" or "interrupted".
 	Name   string
 	Target backplane.Target
-	// Exclude and Body are those of a delivered message.
-	Exclude, Body string
+	// Exclude, Body, Epoch and Offset are those of a delivered message.
+	Exclude, Body, Epoch string
+	Offset               int64
 }
 
 // Sink records what a backplane tells it, and fails the test when a promise of backplane.Sink is broken.
@@ -59,7 +60,7 @@ func (s *Sink) Deliver(m *backplane.Message) {
 	if s.OnDeliver != nil {
 		s.OnDeliver(m)
 	}
-	s.record(Event{Name: "deliver", Target: m.Target, Exclude: m.Exclude, Body: string(m.Body)})
+	s.record(Event{Name: "deliver", Target: m.Target, Exclude: m.Exclude, Body: string(m.Body), Epoch: m.Epoch, Offset: m.Offset})
 }
 
 // Subscribed records a confirmed subscription.
@@ -175,6 +176,19 @@ func (s *Sink) Bodies(target backplane.Target) []string {
 		}
 	}
 	return bodies
+}
+
+// Delivered returns the messages delivered for target, in order.
+func (s *Sink) Delivered(target backplane.Target) []Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var delivered []Event
+	for _, e := range s.events {
+		if e.Name == "deliver" && e.Target == target {
+			delivered = append(delivered, e)
+		}
+	}
+	return delivered
 }
 
 // AwaitBodies waits until n messages were delivered for target and returns their bodies.

@@ -44,13 +44,14 @@ func (s *shard) life(target backplane.Target, now time.Time) *log {
 	return l
 }
 
-// append adds a message to the log, trims the log, and returns the message's place.
+// append adds a message to the log, trims the log, and returns the message's place. The newest message stays however large it
+// is: a subscriber that missed it must find it.
 func (l *log) append(m *backplane.Message, now time.Time) backplane.Receipt {
 	l.newest++
 	l.messages = append(l.messages, backplane.Logged{Offset: l.newest, Exclude: m.Exclude, Body: bytes.Clone(m.Body)})
 	l.bytes += len(m.Body)
 	l.expires = now.Add(m.Keep.TTL)
-	for len(l.messages) > m.Keep.Size || m.Keep.MaxBytes > 0 && l.bytes > m.Keep.MaxBytes {
+	for len(l.messages) > 1 && (len(l.messages) > m.Keep.Size || m.Keep.MaxBytes > 0 && l.bytes > m.Keep.MaxBytes) {
 		l.bytes -= len(l.messages[0].Body)
 		l.messages[0] = backplane.Logged{} // its memory must not wait for the slice to grow
 		l.messages = l.messages[1:]

@@ -11,7 +11,9 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	backplanetest.Run(t, func(*testing.T) backplane.Backplane { return memory.New() })
+	open := func(*testing.T) backplane.Backplane { return memory.New() }
+	backplanetest.Run(t, open)
+	backplanetest.RunLog(t, open)
 }
 
 func TestAMessageIsDeliveredAndConfirmedWhenPublishReturns(t *testing.T) {
