@@ -449,6 +449,25 @@ func TestInterruptDrainsAndLeavesNothingBehind(t *testing.T) {
 	awaitGone(t, gateways)
 }
 
+func TestASecondInterruptEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	file := clusterFile(t, "{replicas: 1, auth: {type: TrustedUserID}, gateway: {drain: {timeoutSeconds: 600, reconnectsPerSecond: 100}}}")
+	run := localtest.Start(t, wsc, nil, "-f", file, "--port", "0")
+	alice := connect(t, run.AwaitUp(), "alice", "127.0.0.1")
+	gateways := run.Gateways()
+	run.Interrupt()
+	alice.await("reconnect") // she stays, so the drain goes on
+	asked := time.Now()
+	run.Interrupt()
+	if status := run.AwaitEnd(); status != 0 {
+		t.Errorf("exit status %d, want 0", status)
+	}
+	if took := time.Since(asked); took > 3*time.Second { // a client that stays is closed 5 s after its turn
+		t.Errorf("it took %s to end, want at once", took)
+	}
+	awaitGone(t, gateways)
+}
+
 func TestChildrenDoNotOutliveAKilledParent(t *testing.T) {
 	t.Parallel()
 	run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 2}"), "--port", "0")

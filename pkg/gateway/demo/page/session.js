@@ -192,7 +192,9 @@ export class Session {
         this.#wake();
       }
       this.#on.joined(room, ack, Boolean(seen?.epoch));
-      if (ack.epoch) this.saw(room, ack.epoch, ack.offset);
+      // What does not fit into the ack follows as message frames: only what is here has been seen.
+      const last = ack.messages?.at(-1)?.offset;
+      if (ack.epoch) this.saw(room, ack.epoch, last ?? (ack.recovered ? seen.offset : ack.offset));
       return true;
     } catch (error) {
       if (error instanceof LostError) return false;
