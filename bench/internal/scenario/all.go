@@ -1,0 +1,4 @@
+package scenario
+
+// All lists the scenarios in the order of the table.
+func All() []Scenario { return []Scenario{Room(), Rooms(), Idle()} }

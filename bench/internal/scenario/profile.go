@@ -1,0 +1,45 @@
+package scenario
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/wscluster/wscluster/bench/internal/contestant"
+)
+
+// profile takes CPU profiles of our gateways for d, if they are asked for. The returned function waits for them.
+func (e *Env) profile(c *contestant.Cluster, name string, d time.Duration) (wait func()) {
+	if e.Profile == "" || len(c.Ops) == 0 {
+		return func() {}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i, ops := range c.Ops {
+			if err := fetchProfile(ops, filepath.Join(e.Profile, fmt.Sprintf("%s-%d.pprof", name, i)), d); err != nil {
+				fmt.Fprintln(os.Stderr, "profile:", err)
+			}
+			break // the nodes do the same
+		}
+	}()
+	return func() { <-done }
+}
+
+func fetchProfile(ops, file string, d time.Duration) error {
+	response, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", ops, max(1, int(d.Seconds()))))
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(f, response.Body)
+	return err
+}
