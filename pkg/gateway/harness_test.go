@@ -243,7 +243,9 @@ func (c *client) next() map[string]any {
 func decode(t *testing.T, frame []byte) map[string]any {
 	t.Helper()
 	var fields map[string]any
-	if err := json.Unmarshal(frame, &fields); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(frame))
+	decoder.UseNumber() // any number that is valid JSON, also 1e400
+	if err := decoder.Decode(&fields); err != nil {
 		t.Fatalf("a frame is no JSON object: %q: %v", frame, err)
 	}
 	return fields
@@ -267,7 +269,7 @@ func difference(t *testing.T, wanted string, got map[string]any) string {
 	want := decode(t, []byte(wanted))
 	shown := map[string]any{}
 	for key, value := range got {
-		if want[key] == anything && value != "" && value != nil && value != 0.0 {
+		if want[key] == anything && value != "" && value != nil && value != json.Number("0") {
 			value = anything
 		}
 		shown[key] = value
