@@ -1,18 +1,17 @@
 #!/bin/bash
 # Runs `go test` with what the tests need: Debian packages (checked, not installed) and the built tools.
 #
-#   test.sh [--needs GROUP]... [ARGUMENTS OF GO TEST]... PACKAGE...
+#   test.sh [--needs GROUP] [ARGUMENTS OF GO TEST]... PACKAGE...
 #
-# GROUP: browser (a Chromium), chart (helm and kustomize). A real kube-apiserver is always there, in KUBEBUILDER_ASSETS.
-# "./..." stands for all packages but those under test/, which need more than one command can promise.
+# A real kube-apiserver is always there, in KUBEBUILDER_ASSETS. GROUP is also the build tag of the tests that need more:
+# browser (a Chromium) or chart (helm and kustomize).
 set -euo pipefail
-
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-cd "$root"
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 command -v go > /dev/null || { echo "Go is not installed; install the version named in go.mod from https://go.dev/dl" >&2; exit 1; }
 packages=(test)
-while [ "${1:-}" = --needs ]; do
+arguments=()
+if [ "${1:-}" = --needs ]; then
   case $2 in
   browser) packages+=(browser) ;;
   chart)
@@ -21,19 +20,10 @@ while [ "${1:-}" = --needs ]; do
     export HELM KUSTOMIZE ;;
   *) echo "hack/test.sh: there is no group '$2'; say browser or chart" >&2; exit 2 ;;
   esac
+  arguments=(-tags "$2")
   shift 2
-done
+fi
 hack/install-deps.sh --check "${packages[@]}"
-KUBEBUILDER_ASSETS=$(hack/tools/build.sh envtest)
+KUBEBUILDER_ASSETS=${KUBEBUILDER_ASSETS:-$(hack/tools/build.sh envtest)}
 export KUBEBUILDER_ASSETS
-
-arguments=()
-for a in "$@"; do
-  if [ "$a" = ./... ]; then
-    mapfile -t all < <(go list ./... | grep -v "^$(go list -m)/test/")
-    arguments+=("${all[@]}")
-  else
-    arguments+=("$a")
-  fi
-done
-exec go test "${arguments[@]}"
+exec go test "${arguments[@]}" "$@"

@@ -1,5 +1,8 @@
+//go:build chart
+
 // Package chart tests the Helm chart: what it renders is taken by a real API server, equals config/default, and can be
-// installed, upgraded, rolled back and uninstalled. `make test-chart` provides helm, kustomize and the API server.
+// installed, upgraded, rolled back and uninstalled. It takes the build tag chart, since it needs helm, kustomize and the
+// operator's binary: make test-chart.
 package chart
 
 import (
