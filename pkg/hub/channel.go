@@ -78,29 +78,37 @@ func (ch *channel) idle() (bool, time.Time) {
 	return true, ch.idleSince
 }
 
-// add makes the client a member. The caller holds the channel for it.
-func (ch *channel) add(c *Client) *Membership {
+// add makes the client a member. The caller holds the channel for it. greet, unless nil, is called before any message can reach
+// the client, and no message that is published after it is missed; it must not call the hub.
+func (ch *channel) add(c *Client, greet func()) *Membership {
 	m := &Membership{channel: ch, client: c, index: notMember}
-	ch.addMember(m)
+	ch.mu.Lock()
+	if greet != nil {
+		greet()
+	}
+	ch.addLocked(m)
+	ch.mu.Unlock()
 	return m
 }
 
 // addMember returns false if the membership has ended, or has begun already.
 func (ch *channel) addMember(m *Membership) bool {
 	ch.mu.Lock()
+	defer ch.mu.Unlock()
 	if m.gone || m.index != notMember {
-		ch.mu.Unlock()
 		return false
 	}
+	ch.addLocked(m)
+	return true
+}
+
+func (ch *channel) addLocked(m *Membership) {
 	m.index = len(ch.members)
 	ch.members = append(ch.members, m)
 	ch.stale = true
-	first := len(ch.members) == 1
-	ch.mu.Unlock()
-	if first {
+	if len(ch.members) == 1 {
 		ch.gauge().Add(1)
 	}
-	return true
 }
 
 // gone tells whether the client left, or its connection ended, before it became a member.

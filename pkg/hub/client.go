@@ -36,8 +36,7 @@ func (h *Hub) Connect(ctx context.Context, c *Client, inbox bool, greet func(*pr
 		}
 	}
 	if !inbox || h.log == nil {
-		greet(nil)
-		c.user = ch.add(c)
+		c.user = ch.add(c, func() { greet(nil) })
 		return
 	}
 	c.user = &Membership{channel: ch, client: c, index: notMember}
@@ -72,7 +71,7 @@ func (h *Hub) Disconnect(c *Client) {
 func (h *Hub) Join(c *Client, room string, done func()) {
 	m := membership(c, room)
 	if m == nil {
-		m = h.acquire(backplane.Target{Kind: backplane.Room, ID: room}).add(c)
+		m = h.acquire(backplane.Target{Kind: backplane.Room, ID: room}).add(c, nil)
 		c.rooms = append(c.rooms, m)
 	}
 	m.channel.whenLive(done)
