@@ -62,6 +62,8 @@ const (
 	leaveAfter = time.Second
 	// closeWait is how long a server may take to answer a close frame.
 	closeWait = 5 * time.Second
+	// lastWait is that at the generator's own end.
+	lastWait = time.Second
 	// noCloseFrame is RFC 6455's code for a connection that ended without a close frame; it never travels.
 	noCloseFrame = 1006
 )
@@ -244,7 +246,11 @@ func (g *Generator) connLeave(c *Conn) {
 	c.state = connLeaving
 	g.frame = appendClose(g.frame[:0], uint16(protocol.CloseNormal))
 	c.link.send(g.frame)
-	g.after(closeWait, func() { g.connEnded(c, nil) })
+	wait := closeWait
+	if g.closing {
+		wait = lastWait
+	}
+	g.after(wait, func() { g.connEnded(c, nil) })
 }
 
 // received handles bytes that came.

@@ -21,7 +21,7 @@ type pendingMessage struct {
 // load is the publishing of one phase. It is guarded by the generator's lock.
 type load struct {
 	Load
-	begin, end  time.Duration
+	end         time.Duration // 0: not begun
 	published   int
 	due         time.Duration // when the next message is due, at a rate
 	turn        int           // the next stream
@@ -51,7 +51,7 @@ func (g *Generator) Publish(ctx context.Context, l Load) (*Phase, error) {
 	phase := newPhase()
 	phase.begin = g.now
 	g.phase = phase
-	g.load = &load{Load: l, begin: g.now, end: g.now + l.Duration, due: g.now, nextSweep: g.now + stallTime/4}
+	g.load = &load{Load: l}
 	g.mu.Unlock()
 	g.poller.wake()
 
@@ -97,6 +97,9 @@ func (l *load) tick(g *Generator) {
 	if l.done {
 		return
 	}
+	if l.end == 0 { // the time counts from here: on a busy machine the loop may wake up late
+		l.end, l.due, l.nextSweep = g.now+l.Duration, g.now, g.now+stallTime/4
+	}
 	if g.now >= l.end || l.Messages > 0 && l.published >= l.Messages {
 		l.done = true
 		g.notify()
@@ -126,6 +129,9 @@ func (l *load) tick(g *Generator) {
 func (l *load) next() time.Duration {
 	if l.done {
 		return 1 << 62
+	}
+	if l.end == 0 {
+		return 0
 	}
 	if l.Outstanding > 0 {
 		next := min(l.end, l.nextSweep)

@@ -106,8 +106,13 @@ func Run(ctx context.Context, options Options, l Load) (*Report, error) {
 	if phase == nil {
 		return nil, err
 	}
-	back, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(l.Grace, time.Second))
-	defer cancel()
-	_ = g.wait(back, func() bool { return g.ready+g.givenUp >= len(g.clients) }) // who is not back is in the report
+	g.AwaitReturn(l.Grace)
 	return g.Report(phase), nil
+}
+
+// AwaitReturn waits, at most for the grace, until every client that was thrown out is back.
+func (g *Generator) AwaitReturn(grace time.Duration) {
+	ctx, cancel := context.WithTimeout(g.ctx, max(grace, time.Second))
+	defer cancel()
+	_ = g.wait(ctx, func() bool { return g.ready+g.givenUp >= len(g.clients) }) // who is not back is in the report
 }
