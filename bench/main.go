@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -37,61 +38,91 @@ func main() {
 		*rounds = 1
 	}
 	results := report.New(*rounds)
+	anyone, err := writePolicy()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	defer os.Remove(anyone)
+	var entries []entry
 	for _, sc := range scenario.All() {
 		if !want.MatchString(sc.Name) {
 			continue
 		}
-		var envs []*scenario.Env
+		if len(entries) > 0 && entries[0].scenario.Name != sc.Name {
+			run(ctx, entries, *rounds, results)
+			entries = nil
+		}
 		for _, c := range contestant.All() {
 			if sc.Fits(&c) && (*names == "" || strings.Contains(","+*names+",", ","+c.Name+",")) {
-				envs = append(envs, &scenario.Env{Contestant: &c, Binaries: contestant.Binaries(*binaries), Short: *short, Profile: *profiles})
+				entries = append(entries, entry{&sc, &scenario.Env{
+					Contestant: &c, Binaries: contestant.Binaries(*binaries), Short: *short, Profile: *profiles, PublishAnyone: anyone,
+				}})
 			}
 		}
-		rounds := *rounds
-		if sc.Alone {
-			rounds = min(rounds, 2)
-		}
-		run(ctx, &sc, envs, rounds, results)
 	}
+	run(ctx, entries, *rounds, results)
 	results.Text(os.Stdout)
 }
 
-// run measures all contestants in one scenario, one after the other in each round, so that what else the machine does hits
-// all of them alike.
-func run(ctx context.Context, sc *scenario.Scenario, envs []*scenario.Env, rounds int, results *report.Results) {
-	sessions := make([]scenario.Session, len(envs))
-	closeAll := func() {
-		for i, s := range sessions {
-			if s != nil {
-				s.Close()
-				sessions[i] = nil
-			}
+// writePolicy writes settings that let everybody publish everywhere.
+func writePolicy() (string, error) {
+	f, err := os.CreateTemp("", "bench-*.yaml")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.WriteString("rooms:\n  - match: \"*\"\n    join: anyone\n    publish: anyone\n")
+	return f.Name(), errors.Join(err, f.Close())
+}
+
+// entry is one contestant in one scenario.
+type entry struct {
+	scenario *scenario.Scenario
+	env      *scenario.Env
+}
+
+// run measures all entries, one after the other in each round, so that what else the machine does hits all of them alike.
+func run(ctx context.Context, entries []entry, rounds int, results *report.Results) {
+	sessions := make([]scenario.Session, len(entries))
+	closeSession := func(i int) {
+		if sessions[i] != nil {
+			sessions[i].Close()
+			sessions[i] = nil
 		}
 	}
-	defer closeAll()
-	failed := make([]bool, len(envs))
+	defer func() {
+		for i := range sessions {
+			closeSession(i)
+		}
+	}()
+	failed := make([]bool, len(entries))
 	for round := range rounds {
-		for i, e := range envs {
-			if failed[i] || ctx.Err() != nil {
+		for i, e := range entries {
+			if failed[i] || ctx.Err() != nil || e.scenario.Alone && round >= aloneRounds {
 				continue
 			}
 			var values []scenario.Value
 			var err error
 			if sessions[i] == nil {
-				sessions[i], err = sc.Prepare(ctx, e)
+				sessions[i], err = e.scenario.Prepare(ctx, e.env)
 			}
 			if err == nil {
 				values, err = sessions[i].Measure(ctx)
 			}
 			if err != nil {
 				failed[i] = true
-				fmt.Fprintf(os.Stderr, "%s, %s: %v\n", sc.Name, e.Contestant.Name, err)
+				fmt.Fprintf(os.Stderr, "%s %s, %s: %v\n", e.scenario.Name, e.scenario.Metric, e.env.Contestant.Name, err)
 			}
-			results.Add(sc, e.Contestant, round, values, err)
-			if sc.Alone {
-				closeAll()
+			results.Add(e.scenario, e.env.Contestant, round, values, err)
+			if e.scenario.Alone {
+				closeSession(i)
 			}
 		}
-		fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", sc.Name, round+1, rounds)
+		if len(entries) > 0 {
+			fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", entries[0].scenario.Name, round+1, rounds)
+		}
 	}
 }
+
+// aloneRounds bounds the rounds of scenarios that take a minute for each contestant.
+const aloneRounds = 2

@@ -30,7 +30,6 @@ type row struct {
 type cell struct {
 	title  string
 	rounds map[int]float64
-	err    error
 }
 
 // New returns empty results.
@@ -39,12 +38,14 @@ func New(rounds int) *Results { return &Results{Rounds: rounds} }
 // Add takes over what one contestant had in one round.
 func (r *Results) Add(sc *scenario.Scenario, c *contestant.Contestant, round int, values []scenario.Value, err error) {
 	if err != nil {
-		values = append(values, scenario.Value{Metric: "failed", V: math.NaN()})
+		return
 	}
 	for _, v := range values {
+		if v.Metric == "" {
+			v.Metric = sc.Metric
+		}
 		cell := r.row(sc, v.Metric, v.Unit).cell(c)
 		cell.rounds[round] = v.V
-		cell.err = err
 	}
 }
 

@@ -1,4 +1,8 @@
 package scenario
 
+import "slices"
+
 // All lists the scenarios in the order of the table.
-func All() []Scenario { return []Scenario{Room(), Rooms(), Idle()} }
+func All() []Scenario {
+	return slices.Concat([]Scenario{Room(), Rooms(), Idle(), Elsewhere(), Outage()}, Growth(), TLS())
+}

@@ -15,10 +15,10 @@ import (
 
 // Scenario is one set-up that yields one or more values.
 type Scenario struct {
-	// Name is a word for the command line.
+	// Name is a word for the command line. Scenarios of one name are measured in turn, round by round.
 	Name string
-	// Title is what is done, for the table.
-	Title string
+	// Title is what is done, for the table, and Metric what is measured if that is one thing only.
+	Title, Metric string
 	// Fits tells which contestants can take part.
 	Fits func(*contestant.Contestant) bool
 	// Alone is true if the contestants cannot all be kept running at once: then each is prepared anew for each round.
@@ -34,15 +34,18 @@ type Session interface {
 	Close()
 }
 
+// measure is what a session does: a method of loaded.
+type measure func(s *loaded, ctx context.Context) ([]Value, error)
+
 // loaded is a session with running nodes and connected clients.
 type loaded struct {
 	*Env
 	*deployment
 	generator *bench.Generator
-	measure   func(ctx context.Context, s *loaded) ([]Value, error)
+	measure   measure
 }
 
-func (s *loaded) Measure(ctx context.Context) ([]Value, error) { return s.measure(ctx, s) }
+func (s *loaded) Measure(ctx context.Context) ([]Value, error) { return s.measure(s, ctx) }
 
 // Close ends the servers first: clients that are cut need no closing handshake.
 func (s *loaded) Close() {
@@ -51,13 +54,13 @@ func (s *loaded) Close() {
 }
 
 // load connects the clients of o to d, and closes d if they cannot all join.
-func (e *Env) load(ctx context.Context, d *deployment, o bench.Options, measure func(context.Context, *loaded) ([]Value, error)) (Session, error) {
+func (e *Env) load(ctx context.Context, d *deployment, o bench.Options, m measure) (Session, error) {
 	g, err := connect(ctx, o)
 	if err != nil {
 		d.stop()
 		return nil, err
 	}
-	return &loaded{e, d, g, measure}, nil
+	return &loaded{e, d, g, m}, nil
 }
 
 // Env is what a scenario runs with.
@@ -68,6 +71,8 @@ type Env struct {
 	Short bool
 	// Profile, if set, is a folder for CPU profiles of our gateways.
 	Profile string
+	// PublishAnyone is a settings file for our gateways: who is not in a room may publish to it.
+	PublishAnyone string
 }
 
 // Value is one number of one run.
