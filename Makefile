@@ -52,7 +52,7 @@ test: ## Run unit and integration tests (real Redis, real kube-apiserver); RACE=
 
 .PHONY: test-browser
 test-browser: ## Test the demo chat in a headless Chromium
-	@hack/test.sh --needs browser -tags browser $(ARGS) ./test/browser/...
+	@hack/test.sh --needs browser $(ARGS) ./test/browser/...
 
 .PHONY: test-chart
 test-chart: ## Check the Helm chart: lint, every object against a real API server, the same objects as config/default
