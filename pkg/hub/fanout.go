@@ -88,7 +88,7 @@ func (ch *channel) idleLocked() bool {
 // channel's backlog is full.
 func (ch *channel) appendLocked(m *backplane.Message) bool {
 	n := len(ch.pending)
-	if n == 0 || ch.pending[n-1].call != nil || ch.pending[n-1].frames == batchFrames || len(ch.pending[n-1].buffer.B)+len(m.Body) > batchBytes {
+	if n == 0 || !ch.pending[n-1].takes(m) {
 		if n*batchBytes >= maxBacklogBytes {
 			return false
 		}
@@ -107,6 +107,12 @@ func (ch *channel) appendLocked(m *backplane.Message) bool {
 		b.except = append(b.except, exception{m.Exclude, from, len(b.buffer.B)})
 	}
 	return true
+}
+
+// takes tells whether the message can join the batch. One with a place in a log does not join one without: the first offset and
+// the ends of the frames are of the whole batch.
+func (b *batch) takes(m *backplane.Message) bool {
+	return b.call == nil && (b.first != 0) == (m.Offset != 0) && b.frames < batchFrames && len(b.buffer.B)+len(m.Body) <= batchBytes
 }
 
 func appendFrame(dst []byte, m *backplane.Message) []byte {
@@ -135,45 +141,36 @@ func (ch *channel) fanOut() {
 			b.call()
 			continue
 		}
-		members := ch.membersLocked()
+		members, l := ch.membersLocked(), ch.log
 		ch.mu.Unlock()
-		ch.write(&b, members)
+		ch.write(&b, members, l)
 	}
 }
 
-// write sends one batch to every member.
-func (ch *channel) write(b *batch, members []*Client) {
+// write sends one batch to every member. l is nil if the channel has no log.
+func (ch *channel) write(b *batch, members []*Client, l *logState) {
 	frames := len(members) * b.frames
-	skipping := ch.log != nil && len(ch.log.skipping) > 0
+	skipping := b.first != 0 && len(l.skipping) > 0
 	if len(b.except) == 0 && !skipping {
 		for _, c := range members {
 			c.Sender.Send(b.buffer)
 		}
 	} else {
 		for _, c := range members {
-			frames -= b.sendPart(c, ch.skipped(b, c))
+			skip := 0
+			if skipping {
+				skip = l.skipped(b, c)
+			}
+			frames -= b.sendPart(c, skip)
 		}
+	}
+	if skipping {
+		l.forgetSkipping(b)
 	}
 	b.buffer.Release()
 	ch.hub.stats.deliveries.Add(uint64(frames))
 	now := time.Now().UnixMilli()
 	ch.hub.stats.lag.observe(now-b.newest, now-b.oldest, uint64(frames))
-}
-
-// skipped returns how many of the batch's first frames the client has had from the log already.
-func (ch *channel) skipped(b *batch, c *Client) int {
-	if ch.log == nil || b.first == 0 {
-		return 0
-	}
-	had, ok := ch.log.skipping[c]
-	if !ok {
-		return 0
-	}
-	if n := had - b.first + 1; n < int64(b.frames) {
-		delete(ch.log.skipping, c) // the next frame is new to it
-		return int(max(0, n))
-	}
-	return b.frames
 }
 
 // sendPart sends the batch without its first skip frames and without those that are not for c. It returns how many were left out.

@@ -17,14 +17,29 @@ type logState struct {
 	// at is the last message given to the fan-out; it means nothing until known.
 	at    protocol.Position
 	known bool
-	// repairing is true while a goroutine reads what is missing.
-	repairing bool
+	// repairing is true while a goroutine reads what is missing; again says that something came meanwhile which its page may
+	// not have.
+	repairing, again bool
 	attaching []*attachment
 
 	// The fan-out's.
 
 	// skipping holds members that have got messages from the log beyond what the channel has fanned out.
 	skipping map[*Client]int64
+}
+
+// skipped returns how many of the batch's first frames the client has had from the log already.
+func (l *logState) skipped(b *batch, c *Client) int {
+	return int(min(max(0, l.skipping[c]-b.first+1), int64(b.frames)))
+}
+
+// forgetSkipping forgets what ends with the batch, also for clients that have left since.
+func (l *logState) forgetSkipping(b *batch) {
+	for c, had := range l.skipping {
+		if had < b.first+int64(b.frames) {
+			delete(l.skipping, c)
+		}
+	}
 }
 
 // logLocked returns the channel's log state, made at the first call.
@@ -63,9 +78,11 @@ func (ch *channel) passLocked(m *backplane.Message) bool {
 	return true
 }
 
-// repairLocked has a goroutine read what is missing, if none does.
+// repairLocked has a goroutine read what is missing. One that reads already looks once more when it has caught up: what calls
+// for the repair may be newer than its page.
 func (ch *channel) repairLocked() {
 	if ch.log.repairing {
+		ch.log.again = true
 		return
 	}
 	ch.log.repairing = true
@@ -86,6 +103,7 @@ func (ch *channel) repair() {
 	for ch.hub.running.Err() == nil {
 		ch.mu.Lock()
 		at := ch.log.at
+		ch.log.again = false
 		ch.mu.Unlock()
 		page, err := ch.hub.readLog(ch.target, backplane.Cursor{Since: at.Offset, Limit: repairPage})
 		if err != nil {
@@ -95,6 +113,7 @@ func (ch *channel) repair() {
 		}
 		ch.mu.Lock()
 		progress, done := ch.applyLocked(at, &page)
+		done = done && !ch.log.again
 		if done {
 			ch.log.repairing = false
 		}
@@ -147,9 +166,7 @@ func (ch *channel) applyLocked(asked protocol.Position, page *backplane.Page) (p
 func (ch *channel) moveLocked(to protocol.Position) {
 	from := ch.log.at
 	ch.log.at = to
-	for _, a := range ch.log.attaching {
-		a.overflow = true // it has to begin anew, in the new epoch
-	}
+	ch.restartLocked()
 	room := ch.target.ID
 	if ch.target.Kind == backplane.User {
 		room = ""
@@ -161,8 +178,8 @@ func (ch *channel) moveLocked(to protocol.Position) {
 		b := socket.NewBuffer()
 		defer b.Release()
 		b.B = socket.AppendTextFrom(b.B, func(dst []byte) []byte { return protocol.AppendEpochChanged(dst, room, to, from) })
+		clear(ch.log.skipping) // its offsets are the old epoch's
 		for _, c := range members {
-			delete(ch.log.skipping, c)
 			c.Sender.Send(b)
 		}
 	}})
@@ -172,8 +189,19 @@ func (ch *channel) moveLocked(to protocol.Position) {
 func (ch *channel) verify() {
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	if ch.log != nil && ch.log.known {
+	switch {
+	case ch.log == nil:
+	case ch.log.known:
 		ch.repairLocked()
+	default: // the first joins are under way, and what they have read and collected may have a hole in between
+		ch.restartLocked()
+	}
+}
+
+// restartLocked has the joins that are under way begin anew.
+func (ch *channel) restartLocked() {
+	for _, a := range ch.log.attaching {
+		a.overflow = true
 	}
 }
 
