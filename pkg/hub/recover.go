@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"errors"
 	"time"
 
 	"github.com/wscluster/wscluster/pkg/backplane"
@@ -17,43 +18,13 @@ type Wanted struct {
 	History int
 }
 
-// attachment collects what the channel fans out while a client's part of the log is being read, so that nothing falls
-// between the two.
-type attachment struct {
-	client   *Client
-	frames   []captured
-	bytes    int
-	overflow bool // too much came: read again
-}
-
-type captured struct {
-	offset int64
-	frame  []byte // as it goes to the client
-}
-
 const (
-	// maxCaptured bounds an attachment in bytes; a read of the log takes far less time than this much needs to come.
-	maxCaptured = 256 << 10
 	// recoverAttempts bounds how often a join begins anew because the channel moved on.
 	recoverAttempts = 200
 	recoverPause    = 10 * time.Millisecond
 	// recoveriesAtOnce bounds the joins that read a log at the same time; a page each is in memory.
 	recoveriesAtOnce = 64
 )
-
-func (a *attachment) capture(m *backplane.Message) {
-	if a.overflow {
-		return
-	}
-	if a.bytes += len(m.Body); a.bytes > maxCaptured {
-		a.overflow, a.frames = true, nil
-		return
-	}
-	if m.Exclude == a.client.ID {
-		return
-	}
-	a.frames = append(a.frames, captured{m.Offset, appendFrame(nil, m)})
-}
 
 // joining is one client on its way into a channel with history.
 type joining struct {
@@ -109,12 +80,15 @@ func (j *joining) run() {
 	ch := j.membership.channel
 	for attempts := 0; attempts < recoverAttempts && j.hub.running.Err() == nil; attempts++ {
 		if ch.gone(j.membership) {
-			j.tell() // every join is answered, also one that was followed by a leave
+			j.dismiss()
 			return
 		}
 		a := ch.attach(j.membership.client)
 		page, since, err := j.read()
 		switch {
+		case errors.Is(err, errMoved):
+			ch.detach(a)
+			continue
 		case err != nil:
 			ch.detach(a)
 			sleep(j.hub.running, recoverPause)
@@ -151,23 +125,40 @@ func (j *joining) run() {
 
 // read returns the next page and the offset after which it begins.
 func (j *joining) read() (page backplane.Page, since int64, err error) {
-	since = j.last
+	target := j.membership.channel.target
+	from := backplane.Cursor{Since: j.last, Limit: protocol.MaxAckMessages}
 	if !j.told {
 		// The first page: where the client begins is found out anew at each attempt.
-		if page, err = j.hub.readLog(j.membership.channel.target, backplane.Cursor{}); err != nil {
-			return page, 0, err
+		from.Since = j.wanted.From.Offset
+		if !j.wanted.Recover {
+			from = backplane.Cursor{}
 		}
+	}
+	if page, err = j.hub.readLog(target, from); err != nil {
+		return page, from.Since, err
+	}
+	if since = from.Since; !j.told {
 		since = j.begin(&page)
+	}
+	if since != from.Since || from.Limit == 0 {
+		// The client begins elsewhere than it hoped to.
+		page.Messages = nil
 		if since >= page.Newest {
 			return page, since, nil
 		}
-	}
-	if page, err = j.hub.readLog(j.membership.channel.target, backplane.Cursor{Since: since, Limit: protocol.MaxAckMessages}); err != nil {
-		return page, since, err
+		if page, err = j.hub.readLog(target, backplane.Cursor{Since: since, Limit: protocol.MaxAckMessages}); err != nil {
+			return page, since, err
+		}
+		if page.Epoch != j.result.At.Epoch {
+			return page, since, errMoved
+		}
 	}
 	j.cut(&page)
 	return page, since, nil
 }
+
+// errMoved means that the log changed between two reads that belong together.
+var errMoved = errors.New("the log moved on between two reads")
 
 // begin says after which offset the client's part of the log begins.
 func (j *joining) begin(page *backplane.Page) int64 {
@@ -203,14 +194,24 @@ func (j *joining) sendPage(page *backplane.Page) {
 		j.tell()
 		return
 	}
-	b := socket.NewBuffer()
-	defer b.Release()
+	var frames []byte
 	for i := range page.Messages {
 		m := &page.Messages[i]
 		if m.Exclude != j.membership.client.ID {
-			b.B = appendFrame(b.B, &backplane.Message{Body: m.Body, Epoch: page.Epoch, Offset: m.Offset})
+			frames = appendFrame(frames, &backplane.Message{Body: m.Body, Epoch: page.Epoch, Offset: m.Offset})
 		}
 	}
+	j.send(frames)
+}
+
+// send sends frames to the client, if there are any.
+func (j *joining) send(frames []byte) {
+	if len(frames) == 0 {
+		return
+	}
+	b := socket.NewBuffer()
+	defer b.Release()
+	b.B = append(b.B, frames...)
 	j.membership.client.Sender.Send(b)
 }
 
@@ -219,18 +220,24 @@ func (j *joining) listed(page *backplane.Page) []byte {
 	list := j.result.Messages
 	for i := range page.Messages {
 		m := &page.Messages[i]
+		if m.Exclude == j.membership.client.ID {
+			continue
+		}
 		list = protocol.AppendListed(list, m.Body, protocol.Position{Epoch: page.Epoch, Offset: m.Offset})
 	}
 	return list
 }
 
-// pace waits until the client has taken most of what it was sent.
+// pace waits until the client has taken most of what it was sent. It gives its place among those who read logs away meanwhile:
+// nobody waits for a client that does not read.
 func (j *joining) pace() {
-	for j.membership.client.Sender.Queued() > j.hub.sendQueueBytes()/4 {
+	<-j.hub.recoveries
+	defer func() { j.hub.recoveries <- struct{}{} }()
+	for pause := recoverPause; j.membership.client.Sender.Queued() > j.hub.sendQueueBytes()/4; pause = min(2*pause, 16*recoverPause) {
 		if j.hub.running.Err() != nil || j.membership.channel.gone(j.membership) {
 			return
 		}
-		sleep(j.hub.running, recoverPause)
+		sleep(j.hub.running, pause)
 	}
 }
 
@@ -242,43 +249,28 @@ func (j *joining) tell() {
 	}
 }
 
+// dismiss answers a join that was followed by a leave: every join is answered, but nothing is given any more.
+func (j *joining) dismiss() {
+	if j.told {
+		return
+	}
+	ch := j.membership.channel
+	ch.mu.Lock()
+	at := ch.logLocked().at
+	ch.mu.Unlock()
+	j.result = protocol.Recovery{Asked: j.wanted.Recover, At: at}
+	j.tell()
+}
+
 // giveUp has the client come back and recover from where it stands, since the channel moves on faster than it can be joined,
 // or has gone to a new epoch before the client had all of the old one.
 func (j *joining) giveUp() {
 	j.membership.client.Sender.Close(uint16(protocol.CloseTryLater), "the room's history changes too fast: connect again", socket.Overloaded)
 }
 
-// attach begins to collect what the channel fans out.
-func (ch *channel) attach(c *Client) *attachment {
-	a := &attachment{client: c}
-	ch.mu.Lock()
-	l := ch.logLocked()
-	l.attaching = append(l.attaching, a)
-	ch.mu.Unlock()
-	return a
-}
-
-func (ch *channel) detach(a *attachment) {
-	ch.mu.Lock()
-	ch.detachLocked(a)
-	ch.mu.Unlock()
-}
-
-func (ch *channel) detachLocked(a *attachment) {
-	l := ch.log
-	for i := range l.attaching {
-		if l.attaching[i] == a {
-			l.attaching = append(l.attaching[:i], l.attaching[i+1:]...)
-			break
-		}
-	}
-	if len(l.attaching) == 0 {
-		l.attaching = nil
-	}
-}
-
 // enter joins the last page with what was collected since before it was read, and makes the client a member. It returns false
-// if the join has to begin anew, since the channel is in another epoch than the page or too much was collected.
+// if the join has to begin anew, since the channel is in another epoch than the page, too much was collected, or what was
+// collected does not follow on the page.
 func (ch *channel) enter(j *joining, a *attachment, page *backplane.Page) bool {
 	ch.mu.Lock()
 	ch.detachLocked(a)
@@ -289,22 +281,21 @@ func (ch *channel) enter(j *joining, a *attachment, page *backplane.Page) bool {
 	if l.at.Epoch != page.Epoch {
 		ch.repairLocked()
 	}
-	if a.overflow || l.at.Epoch != page.Epoch {
+	if a.overflow || l.at.Epoch != page.Epoch || a.first > page.Newest+1 {
 		ch.mu.Unlock()
 		return false
 	}
-	rest := socket.NewBuffer()
+	var rest []byte
 	for _, f := range a.frames {
 		if f.offset > page.Newest {
-			rest.B = append(rest.B, f.frame...)
+			rest = append(rest, f.frame...)
 		}
 	}
 	j.enterLocked(page.Newest, func() {
 		if len(page.Messages) > 0 || !j.told {
 			j.sendPage(page)
 		}
-		j.membership.client.Sender.Send(rest)
-		rest.Release()
+		j.send(rest)
 	})
 	ch.mu.Unlock()
 	ch.kick()
@@ -318,15 +309,21 @@ func (j *joining) enterLocked(offset int64, give func()) {
 	ch, m := j.membership.channel, j.membership
 	at := ch.log.at
 	ch.pending = append(ch.pending, batch{call: func() {
+		// A member gets nothing before this call returns.
+		if !j.again && !ch.addMember(m) || ch.gone(m) {
+			j.dismiss()
+			return
+		}
 		if give != nil {
 			give()
 		} else {
 			j.result.At = at
 			j.tell()
 		}
-		if j.again || !ch.addMember(m) {
+		if j.again {
 			return
 		}
+		delete(ch.log.skipping, m.client) // of an earlier membership
 		if offset > at.Offset {
 			if ch.log.skipping == nil {
 				ch.log.skipping = map[*Client]int64{}
