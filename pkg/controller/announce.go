@@ -21,27 +21,33 @@ var announced = []struct {
 // maxNote bounds the note of an event, in bytes (events.k8s.io/v1).
 const maxNote = 1024
 
-// announce tells as events how the conditions changed. What was never bad is no news when it is good.
+// announce tells as events how the conditions changed. What was never bad is no news when it is good, and a cluster that is not ready
+// while it starts is no warning.
 func (r *Reconciler) announce(before, after *v1alpha1.WebSocketCluster) {
 	for _, kind := range announced {
 		old := meta.FindStatusCondition(before.Status.Conditions, kind.condition)
 		now := meta.FindStatusCondition(after.Status.Conditions, kind.condition)
-		if now == nil || now.Status == metav1.ConditionUnknown || old != nil && old.Status == now.Status && old.Reason == now.Reason {
+		if !isNews(old, now, kind.good) {
 			continue
 		}
-		good := now.Status == kind.good
-		if good && kind.condition != v1alpha1.ConditionReady && (old == nil || old.Status == metav1.ConditionUnknown) {
-			continue
-		}
-		starting := kind.condition == v1alpha1.ConditionReady && (old == nil || old.Status == metav1.ConditionUnknown)
 		eventType := corev1.EventTypeWarning
-		if good || starting || now.Reason == v1alpha1.ReasonSuspended {
+		if now.Status == kind.good || now.Reason == v1alpha1.ReasonSuspended {
 			eventType = corev1.EventTypeNormal
 		}
-		note := now.Message
-		if len(note) > maxNote {
-			note = note[:maxNote]
-		}
-		r.Events.Eventf(after, nil, eventType, now.Reason, "Reconcile", "%s", note)
+		r.Events.Eventf(after, nil, eventType, now.Reason, "Reconcile", "%s", shorten(now.Message, maxNote))
 	}
+}
+
+// isNews tells whether people want to know of a condition's change: it turned good after it was bad, it turned bad after it was
+// good, or it is bad for another reason than before. A Ready that was never True is a start, not a fault: Stalled tells of those.
+func isNews(old, now *metav1.Condition, good metav1.ConditionStatus) bool {
+	switch {
+	case now == nil || now.Status == metav1.ConditionUnknown:
+		return false
+	case now.Status == good:
+		return old != nil && old.Status != good && old.Status != metav1.ConditionUnknown
+	case now.Type == v1alpha1.ConditionReady:
+		return old != nil && old.Status == good
+	}
+	return old == nil || old.Status != now.Status || old.Reason != now.Reason
 }

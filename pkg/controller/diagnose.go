@@ -124,8 +124,14 @@ func imageOf(pod *corev1.Pod, container string) string {
 // detail shortens somebody else's message to one line that fits.
 func detail(message string) string {
 	message = strings.Join(strings.Fields(message), " ")
-	if len(message) > maxDetail {
-		message = strings.ToValidUTF8(message[:maxDetail], "") + "…"
+	return strings.TrimRight(shorten(message, maxDetail), ".;")
+}
+
+// shorten cuts a text after at most n bytes, between two characters.
+func shorten(text string, n int) string {
+	if len(text) <= n {
+		return text
 	}
-	return strings.TrimRight(message, ".;")
+	const mark = "…"
+	return strings.ToValidUTF8(text[:n-len(mark)], "") + mark
 }

@@ -19,11 +19,8 @@ import (
 // annotationRestart on a pod template changes when pods must be replaced to take over a change that is not in the template itself.
 const annotationRestart = "wscluster.dev/restart-on"
 
-// Names of the operator's own volumes; the schema keeps the prefix wscluster- free for them.
-const (
-	configVolume = "wscluster-config"
-	dataVolume   = "wscluster-data"
-)
+// configVolume names the operator's own volume; the schema keeps the prefix wscluster- free for it.
+const configVolume = "wscluster-config"
 
 // graceBeyondDrain is what a gateway may take after its drain to flush and exit, in seconds, before it is killed.
 const graceBeyondDrain = 10

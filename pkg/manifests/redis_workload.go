@@ -17,6 +17,9 @@ import (
 // and for connections' buffers.
 const redisOverhead = 32 << 20
 
+// dataVolume names Redis's volume, and with storage its claim: data-<cr>-redis-0.
+const dataVolume = "data"
+
 // redisWorkload runs Redis: a Deployment that keeps nothing, or a StatefulSet with a volume.
 func (b builder) redisWorkload() Object {
 	if storage := standalone(b.cluster).Storage; storage != nil {
