@@ -28,7 +28,7 @@ func newRoot() *cobra.Command {
 		Version:       version.Version,
 	}
 	root.SetVersionTemplate("wsc {{.Version}}\n")
-	root.AddCommand(newRun(), newGateway(), newVersion())
+	root.AddCommand(newRun(), newGateway(), newBench(), newSize(), newVersion())
 	return root
 }
 

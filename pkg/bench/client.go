@@ -47,6 +47,9 @@ type Conn struct {
 	told      bool // the server said that it is to be left
 	state     connState
 	code      int // of the server's close frame; 0: none
+	node      string
+	heard     time.Duration // when something came
+	patience  time.Duration // how long it may be silent; 0: for ever
 }
 
 type connState uint8
@@ -255,6 +258,7 @@ func (g *Generator) connLeave(c *Conn) {
 
 // received handles bytes that came.
 func (g *Generator) received(c *Conn, p []byte) {
+	c.heard = g.now
 	err := c.parser.feed(p, func(op byte, payload []byte) bool {
 		switch op {
 		case OpText, OpBinary:

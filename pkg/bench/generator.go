@@ -58,6 +58,7 @@ type totals struct {
 	strange      uint64
 	givenUp      int
 	nodes        map[string]uint64
+	asked        map[string]*turns
 	sentences    map[string]string
 	recovery     histogram
 	connectTime  histogram
@@ -78,7 +79,7 @@ func New(options Options) (*Generator, error) {
 	g.streams = make([]stream, g.topology.streams())
 	// A client has at most one dial under way, so this is never full.
 	g.dials = make(chan dialJob, len(g.clients))
-	g.totals = totals{connectFails: map[string]uint64{}, closes: map[int]uint64{}, unexpected: map[int]uint64{}, nodes: map[string]uint64{}, sentences: map[string]string{}}
+	g.totals = totals{connectFails: map[string]uint64{}, closes: map[int]uint64{}, unexpected: map[int]uint64{}, nodes: map[string]uint64{}, asked: map[string]*turns{}, sentences: map[string]string{}}
 	g.phase = newPhase()
 	for i := range g.clients {
 		g.clients[i] = client{number: i, url: i % len(o.URLs)}

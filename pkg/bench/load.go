@@ -72,6 +72,23 @@ func (g *Generator) Publish(ctx context.Context, l Load) (*Phase, error) {
 	return phase, err
 }
 
+// EndLoad ends the publishing that is under way, as if its time were over. Unlike other methods it is for any goroutine.
+func (g *Generator) EndLoad() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.load != nil {
+		g.load.done = true
+		g.notify()
+	}
+}
+
+// Delivered returns how many messages came since the load under way began. It is for any goroutine.
+func (g *Generator) Delivered() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.phase.Delivered
+}
+
 // drain waits until every delivery that was expected has come, or nothing came for the grace.
 func (g *Generator) drain(ctx context.Context, phase *Phase, grace time.Duration) error {
 	ticker := time.NewTicker(5 * time.Millisecond)

@@ -27,6 +27,8 @@ type Report struct {
 	Closes     map[int]uint64 `json:"closes,omitempty"`
 	Unexpected map[int]uint64 `json:"unexpected_closes,omitempty"`
 	Moved      uint64         `json:"moved"`
+	// Asked tells by gateway how it asked clients to connect anew.
+	Asked map[string]Asked `json:"asked,omitempty"`
 	// Recovery is the time from a lost connection to all rooms joined again.
 	Recovery Quantiles `json:"recovery"`
 	// Strange counts messages that could not be read or that nobody sent.
@@ -47,7 +49,7 @@ func (g *Generator) Report(phase *Phase) *Report {
 	r := &Report{
 		Clients: len(g.clients), Ready: g.ready, GaveUp: g.givenUp, Nodes: maps.Clone(g.nodes), Connect: g.connectTime.quantiles(),
 		Connects: g.connects, ConnectFailures: maps.Clone(g.connectFails), JoinErrors: g.joinErrors,
-		Closes: maps.Clone(g.closes), Unexpected: maps.Clone(g.unexpected), Moved: g.moved, Recovery: g.recovery.quantiles(),
+		Closes: maps.Clone(g.closes), Unexpected: maps.Clone(g.unexpected), Moved: g.moved, Asked: g.askedReport(), Recovery: g.recovery.quantiles(),
 		Strange: g.strange, Errors: maps.Clone(g.sentences), Load: phase,
 	}
 	if g.check != nil {

@@ -109,17 +109,18 @@ func messagePosition(p []byte) (epoch []byte, offset int64, ok bool) {
 // other handles what comes seldom.
 func (d *wscluster) other(c *Conn, p []byte) {
 	var frame struct {
-		Type      string            `json:"type"`
-		ID        string            `json:"id"`
-		Code      string            `json:"code"`
-		Message   string            `json:"message"`
-		DelayMS   int64             `json:"delay_ms"`
-		Node      string            `json:"node"`
-		RoomID    string            `json:"room_id"`
-		Epoch     string            `json:"epoch"`
-		Offset    int64             `json:"offset"`
-		Recovered *bool             `json:"recovered"`
-		Messages  []json.RawMessage `json:"messages"`
+		Type        string            `json:"type"`
+		ID          string            `json:"id"`
+		Code        string            `json:"code"`
+		Message     string            `json:"message"`
+		DelayMS     int64             `json:"delay_ms"`
+		HeartbeatMS int64             `json:"heartbeat_ms"`
+		Node        string            `json:"node"`
+		RoomID      string            `json:"room_id"`
+		Epoch       string            `json:"epoch"`
+		Offset      int64             `json:"offset"`
+		Recovered   *bool             `json:"recovered"`
+		Messages    []json.RawMessage `json:"messages"`
 	}
 	if json.Unmarshal(p, &frame) != nil {
 		c.generator.strange++
@@ -128,6 +129,8 @@ func (d *wscluster) other(c *Conn, p []byte) {
 	switch frame.Type {
 	case "welcome":
 		c.generator.nodes[frame.Node]++
+		c.node = frame.Node
+		c.Heartbeat(time.Duration(frame.HeartbeatMS) * time.Millisecond)
 	case "ack":
 		place, ok := cutPlace(frame.ID)
 		if !ok {
@@ -145,7 +148,9 @@ func (d *wscluster) other(c *Conn, p []byte) {
 			c.generator.joinRefused(c)
 		}
 	case "reconnect":
-		c.Moving(time.Duration(frame.DelayMS) * time.Millisecond)
+		delay := time.Duration(frame.DelayMS) * time.Millisecond
+		c.generator.askedBy(c.node, delay)
+		c.Moving(delay)
 	case "epoch_changed":
 		c.generator.epochChanged(frame.RoomID)
 	}
