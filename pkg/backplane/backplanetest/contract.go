@@ -40,11 +40,11 @@ func Run(t *testing.T, open func(t *testing.T) backplane.Backplane) {
 			b := open(t)
 			sink := NewSink(t)
 			if strings.HasPrefix(c.name, "the sink may call back") {
-				prepareCallBack(t, b, sink)
+				prepareCallBack(b, sink)
 			}
 			b.Start(sink)
 			t.Cleanup(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 				defer cancel()
 				_ = b.Close(ctx) // closed already by the tests that are about closing
 			})
@@ -312,7 +312,7 @@ type ignore struct{}
 
 func (ignore) Published(backplane.Receipt, error) {}
 
-func prepareCallBack(t *testing.T, b backplane.Backplane, sink *Sink) {
+func prepareCallBack(b backplane.Backplane, sink *Sink) {
 	sink.OnSubscribed = func(target backplane.Target) {
 		if target.ID == "first" {
 			b.Subscribe(room("second"))

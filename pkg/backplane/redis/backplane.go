@@ -20,8 +20,11 @@ type Backplane struct {
 	counters counters
 	budget   budget
 
-	publishers  []*publisher
+	publishers []*publisher
+	// reader reads logs as a publisher publishes, over a link of its own: pages are large.
+	reader      *publisher
 	subscribers []*subscriber
+	writer      *writer
 
 	closed atomic.Bool
 	// stopPublishing and stopReceiving end the goroutines of publishing and receiving.
@@ -41,20 +44,22 @@ func New(o Options) (*Backplane, error) {
 	b := &Backplane{
 		names:  newNames(o.Cluster),
 		dialer: &dialer{endpoint: e, options: o},
-		health: newHealth(o.Publishers+o.Subscribers, o.Logger.With("redis", e.addr)),
+		health: newHealth(o.Publishers+1+o.Subscribers, o.Logger.With("redis", e.addr)),
 		budget: budget{limit: int64(o.QueueBytes)},
+		writer: newWriter(),
 	}
 	b.publishing, b.stopPublishing = context.WithCancel(context.Background())
 	b.receiving, b.stopReceiving = context.WithCancel(context.Background())
-	for i := range o.Publishers {
+	for i := range o.Publishers + 1 {
 		b.publishers = append(b.publishers, &publisher{
 			index: i, dialer: b.dialer, queue: newQueue(), budget: &b.budget, health: b.health, counters: &b.counters,
 			doubt: make(chan struct{}, 1),
 		})
 	}
+	b.reader, b.publishers = b.publishers[o.Publishers], b.publishers[:o.Publishers]
 	for i := range o.Subscribers {
 		b.subscribers = append(b.subscribers, &subscriber{
-			index: o.Publishers + i, dialer: b.dialer, health: b.health, counters: &b.counters,
+			index: o.Publishers + 1 + i, dialer: b.dialer, health: b.health, counters: &b.counters,
 			subscriptions: newSubscriptions(), wake: make(chan struct{}, 1), suspect: b.suspectPublishers,
 		})
 	}
@@ -65,6 +70,7 @@ func (b *Backplane) suspectPublishers() {
 	for _, p := range b.publishers {
 		p.suspect()
 	}
+	b.reader.suspect()
 }
 
 // Start connects in the background; Redis need not be there yet. It is called once.
@@ -72,6 +78,7 @@ func (b *Backplane) Start(sink backplane.Sink) {
 	for _, p := range b.publishers {
 		b.publishersDone.Go(func() { p.run(b.publishing) })
 	}
+	b.publishersDone.Go(func() { b.reader.run(b.publishing) })
 	for _, s := range b.subscribers {
 		s.sink = sink
 		b.receiversDone.Go(func() { s.run(b.receiving) })
@@ -81,9 +88,18 @@ func (b *Backplane) Start(sink backplane.Sink) {
 // Publish copies m, which may be used again at once, and queues it. Publications to one target keep the order of their calls.
 func (b *Backplane) Publish(m *backplane.Message, done backplane.Confirmation) {
 	p := publicationPool.Get().(*publication)
-	p.buf = b.names.appendChannel(p.buf, m.Target)
+	p.buf = b.names.appendTag(p.buf, m.Target)
+	if m.Keep != nil || m.IdempotencyKey != "" {
+		p.log = newLogRequest(b.writer, string(p.buf), m)
+	}
+	p.buf = append(p.buf, channelSuffix...)
 	p.split = len(p.buf)
 	p.buf = appendEnvelope(p.buf, m.Exclude, m.Body)
+	b.enqueue(b.publishers[b.names.spread(p.buf[:p.split], len(b.publishers))], p, done)
+}
+
+// enqueue gives p to a publisher, or ends it when there is no room for it.
+func (b *Backplane) enqueue(to *publisher, p *publication, done backplane.Confirmation) {
 	p.deadline = time.Now().Add(b.dialer.options.Timing.Publish)
 	p.done = done
 	size := p.size()
@@ -93,8 +109,7 @@ func (b *Backplane) Publish(m *backplane.Message, done backplane.Confirmation) {
 		done.Published(backplane.Receipt{}, errQueueFull)
 		return
 	}
-	publisher := b.publishers[b.names.spread(p.buf[:p.split], len(b.publishers))]
-	if !publisher.queue.push(p) {
+	if !to.queue.push(p) {
 		b.budget.give(size)
 		p.release()
 		b.counters.failed[FailureClosed].Add(1)
@@ -155,6 +170,7 @@ func (b *Backplane) Close(ctx context.Context) error {
 	for _, p := range b.publishers {
 		p.queue.close()
 	}
+	b.reader.queue.close()
 	flushed := make(chan struct{})
 	go func() {
 		b.publishersDone.Wait()

@@ -109,6 +109,53 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
+// BenchmarkPublishKept is BenchmarkPublish for messages that are kept, 100 a room, and for those with an idempotency key.
+func BenchmarkPublishKept(b *testing.B) {
+	server := redistest.Start(b)
+	for _, c := range []struct {
+		name string
+		keep *backplane.Keep
+		once bool
+	}{
+		{"plain", nil, false},
+		{"kept", &backplane.Keep{Size: 100, TTL: 10 * time.Minute}, false},
+		{"kept and bounded in bytes", &backplane.Keep{Size: 100, TTL: 10 * time.Minute, MaxBytes: 10_000}, false},
+		{"kept with a key", &backplane.Keep{Size: 100, TTL: 10 * time.Minute}, true},
+		{"with a key", nil, true},
+	} {
+		for _, outstanding := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/outstanding=%d", c.name, outstanding), func(b *testing.B) {
+				p := open(b, Options{URL: server.URL(), Logger: quietLogger()})
+				d := &discard{slots: make(chan struct{}, outstanding)}
+				p.Start(d)
+				defer closeBench(b, p)
+				awaitUp(b, p)
+				m := &backplane.Message{Body: make([]byte, 128), Keep: c.keep, ID: make([]byte, 20), Data: make([]byte, 64), Publisher: "alice"}
+				b.ReportAllocs()
+				cpu, redisCPU := ownCPU(), cpuOf(b, server.PID())
+				b.ResetTimer()
+				for i := range b.N {
+					d.slots <- struct{}{}
+					m.Target = room("room " + strconv.Itoa(i%100))
+					if c.once {
+						m.IdempotencyKey = fmt.Sprint(b.N, " ", i)
+					}
+					p.Publish(m, d)
+				}
+				for range outstanding {
+					d.slots <- struct{}{}
+				}
+				b.StopTimer()
+				b.ReportMetric(float64((ownCPU()-cpu).Nanoseconds())/float64(b.N), "own-cpu-ns/op")
+				b.ReportMetric(float64((cpuOf(b, server.PID())-redisCPU).Nanoseconds())/float64(b.N), "redis-cpu-ns/op")
+				if d.failed.Load() > 0 {
+					b.Errorf("%d publications failed", d.failed.Load())
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkReceive measures the way of a message of 128 bytes from Redis to the sink, with the messages sent by a process of
 // the benchmark's own making, so that only receiving counts.
 func BenchmarkReceive(b *testing.B) {
@@ -150,7 +197,7 @@ func feeder(b *testing.B, p *Backplane, rooms int) func(n int) {
 	return func(n int) {
 		const chunk = 10_000
 		for from := 0; from < n; from += chunk {
-			if err := l.client.Eval(context.Background(), script, nil, from, min(from+chunk, n)-1, rooms, body).Err(); err != nil && err.Error() != "redis: nil" {
+			if err := l.client.Eval(b.Context(), script, nil, from, min(from+chunk, n)-1, rooms, body).Err(); err != nil && err.Error() != "redis: nil" {
 				b.Fatal(err)
 			}
 		}
@@ -181,7 +228,7 @@ func BenchmarkResubscribe(b *testing.B) {
 	defer admin.close()
 	cpu := ownCPU()
 	for b.Loop() {
-		if err := admin.client.Do(context.Background(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
+		if err := admin.client.Do(b.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
 			b.Fatal(err)
 		}
 		confirmed += rooms

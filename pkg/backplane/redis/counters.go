@@ -44,9 +44,11 @@ func Failures() []Failure {
 
 // Counters is a snapshot of what a backplane has done since it was made. Its numbers are read one by one, not all at one instant.
 type Counters struct {
-	// Published counts publications that Redis confirmed; Failed, by Failure, those that ended as unavailable.
-	Published uint64
-	Failed    [failureCount]uint64
+	// Published counts publications, and readings of logs, that Redis answered; Unconfirmed those of them that too few
+	// replicas have confirmed; Failed, by Failure, those that ended as unavailable.
+	Published   uint64
+	Unconfirmed uint64
+	Failed      [failureCount]uint64
 	// Pipelines counts the batches that publications were sent in.
 	Pipelines uint64
 	// QueuedMessages and QueuedBytes are what waits to be published or confirmed now.
@@ -69,9 +71,9 @@ type Counters struct {
 }
 
 type counters struct {
-	published atomic.Uint64
-	failed    [failureCount]atomic.Uint64
-	pipelines atomic.Uint64
+	published, unconfirmed atomic.Uint64
+	failed                 [failureCount]atomic.Uint64
+	pipelines              atomic.Uint64
 
 	received, skippedUnknown, skippedBroken atomic.Uint64
 
@@ -95,6 +97,7 @@ func (c *counters) subscribeWait(d time.Duration) {
 func (c *counters) snapshot() Counters {
 	s := Counters{
 		Published:           c.published.Load(),
+		Unconfirmed:         c.unconfirmed.Load(),
 		Pipelines:           c.pipelines.Load(),
 		Received:            c.received.Load(),
 		SkippedUnknown:      c.skippedUnknown.Load(),

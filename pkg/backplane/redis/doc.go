@@ -25,6 +25,20 @@
 // and is never sent again: Redis may have taken it. After a Redis that hung goes on, such a message may even arrive after later
 // ones; whoever needs more has a room with history.
 //
+// # Logs
+//
+// A publication that is to be kept, or has an idempotency key, is carried out by a script (lua/), which recognizes what it has seen, gives
+// the offset, appends, trims and publishes in one atomic step. It is sent again until its deadline when the answer is missing:
+// each has a number of this process, and the script takes none that is not newer than the newest it has seen. That also keeps out
+// an attempt that was given up and reaches Redis late. All keys of a target expire with its log.
+//
+// The epoch of a log changes when the primary is another than the one that wrote last, which is told by its replication id.
+// INFO gives it when a link is first used for scripts, and each second after; the scripts get it as an argument,
+// since asking for it within the script costs as much as several of its other commands. A link does not outlive a failover unnoticed: the
+// primary is gone, or answers READONLY, or Sentinel closes the connection.
+//
+// Logs are read over a link of their own, since pages are large.
+//
 // # Names
 //
 // With cluster chat and room id "a b" the channel is
@@ -33,6 +47,7 @@
 //
 // Everything begins literally with the cluster and a colon, so that an ACL user is held to ~chat:* and &chat:*. Then comes r
 // for a room or u for a user with the id, percent-encoded but for A–Z a–z 0–9 . _ ~ -, in braces: the hash tag that
-// puts all keys of a room into one slot of a Redis Cluster. Then what it is: ch is the channel. Ids cannot
+// puts all keys of a room into one slot of a Redis Cluster. Then what it is: ch is the channel, log and meta are the log,
+// once:<digest> is an idempotency key. Ids cannot
 // break out of the braces since the encoding leaves neither braces, colons nor glob characters.
 package redis

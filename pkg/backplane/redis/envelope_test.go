@@ -2,6 +2,7 @@ package redis
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -22,6 +23,20 @@ func TestEnvelopesComeBackAsTheyWent(t *testing.T) {
 	}
 }
 
+func TestPositionsAreRead(t *testing.T) {
+	for _, c := range []struct {
+		data string
+		want envelope
+	}{
+		{"\x02w-17:1:\x01\x00{}", envelope{epoch: "w-17", offset: 1, body: "{}"}},
+		{"\x02e:9007199254740991:\x01\x01\x03c-1{}", envelope{epoch: "e", offset: 1<<53 - 1, exclude: "c-1", body: "{}"}},
+	} {
+		if got, err := decodeEnvelope(c.data); err != nil || got != c.want {
+			t.Errorf("%q is %+v, %v, want %+v", c.data, got, err, c.want)
+		}
+	}
+}
+
 func TestWhatIsNoEnvelopeIsRefused(t *testing.T) {
 	for _, c := range []struct {
 		name, data string
@@ -30,7 +45,18 @@ func TestWhatIsNoEnvelopeIsRefused(t *testing.T) {
 		{"nothing", "", errEnvelopeBroken},
 		{"one byte", "\x01", errEnvelopeBroken},
 		{"plain JSON", `{"type":"message"}`, errEnvelopeVersion},
-		{"a later version", "\x02\x00{}", errEnvelopeVersion},
+		{"a later version", "\x03\x00{}", errEnvelopeVersion},
+		{"a place before an unknown flag", "\x02e:1:\x01\x80{}", errEnvelopeVersion},
+		{"a place before a place", "\x02e:1:\x02e:1:\x01\x00{}", errEnvelopeVersion},
+		{"a position without an epoch", "\x02:1:\x01\x00{}", errEnvelopeBroken},
+		{"a position without an offset", "\x02e::\x01\x00{}", errEnvelopeBroken},
+		{"a position without an end", "\x02e:1", errEnvelopeBroken},
+		{"an offset of 0", "\x02e:0:\x01\x00{}", errEnvelopeBroken},
+		{"an offset with a leading zero", "\x02e:01:\x01\x00{}", errEnvelopeBroken},
+		{"an offset that is no number", "\x02e:1x:\x01\x00{}", errEnvelopeBroken},
+		{"an offset over the bound", "\x02e:9007199254740992:\x01\x00{}", errEnvelopeBroken},
+		{"an epoch without end", "\x02" + strings.Repeat("e", 100) + ":1:\x01\x00{}", errEnvelopeBroken},
+		{"a position and no body", "\x02e:1:", errEnvelopeBroken},
 		{"an unknown flag", "\x01\x80{}", errEnvelopeVersion},
 		{"no body", "\x01\x00", errEnvelopeBroken},
 		{"an empty exclude", "\x01\x01\x00{}", errEnvelopeBroken},
@@ -50,18 +76,26 @@ func FuzzDecodeEnvelope(f *testing.F) {
 	f.Add("\x01\x01\x03c-1{}")
 	f.Add("\x02\x00{}")
 	f.Add("\x01\x01\xff")
+	f.Add("\x02e:17:\x01\x01\x03c-1{}")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, data string) {
 		e, err := decodeEnvelope(data)
 		if err != nil {
 			return
 		}
-		if e.body == "" || len(e.exclude) > maxExcludeBytes || len(e.body)+len(e.exclude) > len(data) {
+		if e.body == "" || len(e.exclude) > maxExcludeBytes || len(e.body)+len(e.exclude)+len(e.epoch) > len(data) {
 			t.Errorf("%q was decoded to %+v", data, e)
 		}
-		again, err := decodeEnvelope(string(appendEnvelope(nil, e.exclude, []byte(e.body))))
-		if err != nil || again != e {
-			t.Errorf("%+v encoded and decoded is %+v, %v", e, again, err)
+		if (e.epoch == "") != (e.offset == 0) || e.offset < 0 || e.offset > maxOffset {
+			t.Errorf("%q was decoded to the position %q, %d", data, e.epoch, e.offset)
+		}
+		var again []byte
+		if e.epoch != "" {
+			again = fmt.Appendf(again, "\x02%s:%d:", e.epoch, e.offset)
+		}
+		again = appendEnvelope(again, e.exclude, []byte(e.body))
+		if got, err := decodeEnvelope(string(again)); err != nil || got != e {
+			t.Errorf("%+v encoded and decoded is %+v, %v", e, got, err)
 		}
 	})
 }

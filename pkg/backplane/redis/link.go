@@ -46,6 +46,10 @@ type link struct {
 	client *goredis.Client
 	spent  atomic.Bool
 
+	// replicationID is the primary's once the link is ready for scripts, and verified when it was last read. Its publisher's.
+	replicationID string
+	verified      time.Time
+
 	mu   sync.Mutex
 	conn net.Conn
 	gone bool
@@ -183,6 +187,12 @@ type deadlineContext struct {
 	deadline time.Time
 }
 
+// withDeadline returns ctx with a deadline that only go-redis looks at.
+func withDeadline(ctx context.Context, deadline time.Time) context.Context {
+	return &deadlineContext{Context: ctx, deadline: deadline}
+}
+
+// Deadline returns the deadline.
 func (c *deadlineContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
 // backoff says how long to wait before the next attempt to connect when the link has been down since.

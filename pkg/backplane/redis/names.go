@@ -6,6 +6,9 @@ import (
 	"github.com/wscluster/wscluster/pkg/backplane"
 )
 
+// channelSuffix follows the tag in the name of a channel.
+const channelSuffix = ":ch"
+
 // names makes the names of keys and channels; see the package comment for their form. It is immutable.
 type names struct {
 	cluster string
@@ -16,7 +19,7 @@ func newNames(cluster string) names { return names{cluster: cluster, seed: mapha
 
 // appendChannel appends the name of the target's channel to dst.
 func (n names) appendChannel(dst []byte, target backplane.Target) []byte {
-	return append(n.appendTag(dst, target), ":ch"...)
+	return append(n.appendTag(dst, target), channelSuffix...)
 }
 
 // appendTag appends what all names of a target begin with: the cluster and the hash tag.

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -37,6 +36,7 @@ type publisher struct {
 
 	batch    []*publication
 	commands []goredis.Cmder
+	again    []*publication
 	due      []*publication
 	// err is why there is no link.
 	err error
@@ -148,7 +148,7 @@ func (p *publisher) serve(ctx context.Context, l *link) error {
 		p.batch = p.queue.take(p.batch[:0], maxPipelineCommands, maxPipelineBytes)
 		p.dropLate(time.Now().Add(timing.Publish / 10))
 		if len(p.batch) > 0 {
-			if err := p.send(ctx, pipeline); err != nil {
+			if err := p.send(ctx, l, pipeline); err != nil {
 				return err
 			}
 			continue
@@ -166,8 +166,8 @@ func (p *publisher) serve(ctx context.Context, l *link) error {
 		case <-p.doubt:
 		}
 		// The ping must fail early enough that what is published meanwhile still gets another link before its deadline.
-		ping := &deadlineContext{Context: ctx, deadline: time.Now().Add(timing.Publish / 2)}
-		if err := l.client.Ping(ping).Err(); err != nil {
+		ping := withDeadline(ctx, time.Now().Add(timing.Publish/2))
+		if err := l.check(ping); err != nil {
 			return fmt.Errorf("ping Redis: %w", err)
 		}
 	}
@@ -192,70 +192,4 @@ func (p *publisher) dropLate(limit time.Time) {
 	if late > 0 {
 		p.batch = append(p.batch[:0], p.batch[late:]...)
 	}
-}
-
-// send publishes the batch and ends each of it. An error means that the link cannot be used any more.
-func (p *publisher) send(ctx context.Context, pipeline goredis.Pipeliner) error {
-	p.commands = p.commands[:0]
-	for _, publication := range p.batch {
-		p.commands = append(p.commands, publication.cmd)
-	}
-	p.counters.pipelines.Add(1)
-	deadline := &deadlineContext{Context: ctx, deadline: p.batch[0].deadline}
-	_ = pipeline.BatchProcess(deadline, p.commands...) // only appends
-	_, err := pipeline.Exec(deadline)
-	if errors.Is(err, errLinkSpent) {
-		// The pool saw before it wrote that the connection was closed by Redis. Nothing is lost but time.
-		p.queue.putBack(p.batch)
-		return errLinkSpent
-	}
-	var broken error
-	for _, publication := range p.batch {
-		if err := publication.cmd.Err(); err != nil {
-			if p.endUnconfirmed(publication, err) {
-				broken = err
-			}
-			continue
-		}
-		p.counters.published.Add(1)
-		done := publication.done
-		p.settle(publication)
-		done.Published(backplane.Receipt{}, nil)
-	}
-	if broken != nil {
-		return fmt.Errorf("publish: %w", broken)
-	}
-	return nil
-}
-
-// endUnconfirmed ends a publication that was sent and got err for an answer, or none. It says whether the link is to be left.
-func (p *publisher) endUnconfirmed(publication *publication, err error) (leave bool) {
-	var refusal goredis.Error
-	if errors.As(err, &refusal) {
-		p.end(publication, FailureRefused, fmt.Errorf("%w: Redis refused it: %w", backplane.ErrUnavailable, err))
-		return unusable(refusal)
-	}
-	p.end(publication, FailureNoReply, fmt.Errorf("%w: no answer from Redis: %w", backplane.ErrUnavailable, err))
-	return true
-}
-
-// end tells the publisher of a message that it is not known to be published.
-func (p *publisher) end(publication *publication, why Failure, err error) {
-	p.counters.failed[why].Add(1)
-	done := publication.done
-	p.settle(publication)
-	done.Published(backplane.Receipt{}, err)
-}
-
-// settle gives back what a publication held, before its confirmation, so that whoever waits for that may publish again.
-func (p *publisher) settle(publication *publication) {
-	p.budget.give(publication.size())
-	publication.release()
-}
-
-// unusable says whether an error of Redis means that another connection might do better: this one reached a replica, a server
-// that is still loading, or is not let in any more.
-func unusable(err goredis.Error) bool {
-	return goredis.IsReadOnlyError(err) || goredis.IsLoadingError(err) || goredis.IsMasterDownError(err) ||
-		goredis.IsAuthError(err) || goredis.IsClusterDownError(err)
 }

@@ -91,7 +91,7 @@ func TestCloseWaitsForRedisUntilTheDeadlineOfWhatIsQueued(t *testing.T) {
 	awaitDown(t, b)
 	outcome := backplanetest.PublishAsync(t, b, text(room("a"), "x"))
 	closed := make(chan error)
-	go func() { closed <- b.Close(context.Background()) }()
+	go func() { closed <- b.Close(t.Context()) }()
 	server.Restart()
 	if err := <-closed; err != nil {
 		t.Errorf("close: %v", err)
@@ -123,8 +123,8 @@ func TestOnlyExpectedCommandsReachRedis(t *testing.T) {
 	subscribes := counts["subscribe"]
 	delete(counts, "subscribe")
 	delete(counts, "unsubscribe") // close may come before it is sent
-	// HELLO carries no password here and is followed by PING: once for publishing, twice for each subscriber.
-	if want := map[string]int{"hello": 3, "ping": 5, "publish": 1}; fmt.Sprint(counts) != fmt.Sprint(want) {
+	// HELLO carries no password here and is followed by PING: once for publishing, once for reading, twice for each subscriber.
+	if want := map[string]int{"hello": 4, "ping": 6, "publish": 1}; fmt.Sprint(counts) != fmt.Sprint(want) {
 		t.Errorf("Redis got %v besides subscriptions, want %v", counts, want)
 	}
 	if subscribes > 60 {
@@ -139,7 +139,7 @@ func TestEnvelopesOfALaterVersionAreSkippedAndCounted(t *testing.T) {
 	sink.AwaitSubscribed(room("a"), 1)
 	client := b.dialer.open()
 	defer client.close()
-	for _, payload := range []string{"\x02\x00{}", "\x01\x80{}", "\x01\x01\xff", ""} {
+	for _, payload := range []string{"\x03\x00{}", "\x01\x80{}", "\x01\x01\xff", ""} {
 		if err := client.client.Publish(t.Context(), "c:{r:a}:ch", payload).Err(); err != nil {
 			t.Fatal(err)
 		}

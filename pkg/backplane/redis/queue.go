@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +29,9 @@ type publication struct {
 	split    int
 	deadline time.Time
 	done     backplane.Confirmation
-	next     *publication
+	// log is nil for what is only passed on.
+	log  *logRequest
+	next *publication
 }
 
 // channelArg and envelopeArg are the two parts of a publication as go-redis takes arguments without allocating.
@@ -52,12 +55,35 @@ var publicationPool = sync.Pool{New: func() any {
 
 func (p *publication) size() int64 { return int64(len(p.buf) + overheadBytes) }
 
+// command returns the command that carries the publication out.
+func (p *publication) command(ctx context.Context, replicationID string) goredis.Cmder {
+	if p.log == nil {
+		return p.cmd
+	}
+	return p.log.build(ctx, replicationID, p.buf[:p.split], p.buf[p.split:])
+}
+
+// err returns the error of the command that was sent.
+func (p *publication) err() error {
+	if p.log == nil {
+		return p.cmd.Err()
+	}
+	return p.log.command.Err()
+}
+
+func (p *publication) minReplicas() int {
+	if p.log == nil || p.log.keep == nil {
+		return 0
+	}
+	return p.log.keep.MinReplicas
+}
+
 // release gives p back to the pool. Nobody may use it afterwards.
 func (p *publication) release() {
 	if cap(p.buf) > keptBufferBytes {
 		p.buf = nil
 	}
-	p.buf, p.split, p.done, p.next = p.buf[:0], 0, nil, nil
+	p.buf, p.split, p.done, p.log, p.next = p.buf[:0], 0, nil, nil, nil
 	p.cmd.SetErr(nil)
 	publicationPool.Put(p)
 }
@@ -101,6 +127,9 @@ func (q *queue) push(p *publication) bool {
 	if q.closed {
 		q.mu.Unlock()
 		return false
+	}
+	if p.log != nil {
+		p.log.sequence = p.log.writer.next() // under the lock: in the order of the queue
 	}
 	wasEmpty := q.first == nil
 	if wasEmpty {
@@ -159,9 +188,9 @@ func (q *queue) putBack(batch []*publication) {
 	if q.first == nil {
 		q.last = batch[len(batch)-1]
 	}
-	for i := len(batch) - 1; i >= 0; i-- {
-		batch[i].next = q.first
-		q.first = batch[i]
+	for _, p := range slices.Backward(batch) {
+		p.next = q.first
+		q.first = p
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/wscluster/wscluster/pkg/backplane"
 )
 
-var errSilent = errors.New("Redis sent nothing for too long, not even an answer to a ping")
+var errSilent = errors.New("nothing came from Redis for too long, not even the answer to a ping")
 
 // subscriber keeps one link subscribed to what is wanted, and delivers what comes. Its link is one of several.
 type subscriber struct {
@@ -142,7 +142,7 @@ func (s *subscriber) deliver(m *backplane.Message, received *goredis.Message) {
 	}
 	// go-redis allocated the payload for this message alone, so the body may be had as bytes without a copy.
 	body := unsafe.Slice(unsafe.StringData(e.body), len(e.body))
-	*m = backplane.Message{Target: target, Exclude: e.exclude, Body: body}
+	*m = backplane.Message{Target: target, Exclude: e.exclude, Body: body, Epoch: e.epoch, Offset: e.offset}
 	s.sink.Deliver(m)
 }
 
@@ -208,7 +208,7 @@ func (s *subscriber) write(ctx context.Context, l *subscriberLink) {
 // flush sends commands until there are none left.
 func (s *subscriber) flush(ctx context.Context, l *subscriberLink) error {
 	for {
-		subscribe, unsubscribe := s.subscriptions.commands(nil, nil)
+		subscribe, unsubscribe := s.subscriptions.commands()
 		if len(subscribe) == 0 && len(unsubscribe) == 0 {
 			return nil
 		}

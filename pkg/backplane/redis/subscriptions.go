@@ -99,9 +99,9 @@ func (s *subscriptions) change(sub *subscription) {
 	}
 }
 
-// commands appends to subscribe and unsubscribe the channels of the next commands, at most as many as one command may have,
-// and notes them as sent. Both come back empty when there is nothing to send.
-func (s *subscriptions) commands(subscribe, unsubscribe []string) (sub, unsub []string) {
+// commands returns the channels of the next commands, at most as many as one command may have, and notes them as sent. Both are
+// empty when there is nothing to send.
+func (s *subscriptions) commands() (subscribe, unsubscribe []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	bytes := 0

@@ -48,7 +48,7 @@ func (r *rig) want(id string) { r.s.want(room(id), []byte(id)) }
 func (r *rig) drop(id string) { r.s.drop([]byte(id)) }
 func (r *rig) send() (commands int) {
 	for {
-		subscribe, unsubscribe := r.s.commands(nil, nil)
+		subscribe, unsubscribe := r.s.commands()
 		if len(subscribe)+len(unsubscribe) == 0 {
 			return commands
 		}
@@ -180,7 +180,7 @@ func TestCommandsAreBounded(t *testing.T) {
 		r.want(fmt.Sprint(i))
 	}
 	for _, want := range []int{1000, 1000, 500, 0} {
-		subscribe, _ := r.s.commands(nil, nil)
+		subscribe, _ := r.s.commands()
 		if len(subscribe) != want {
 			t.Errorf("a command has %d channels, want %d", len(subscribe), want)
 		}
@@ -189,7 +189,7 @@ func TestCommandsAreBounded(t *testing.T) {
 	for i := range 1000 {
 		r.want(strings.Repeat("x", 768) + fmt.Sprint(i))
 	}
-	if subscribe, _ := r.s.commands(nil, nil); len(subscribe) > 400 {
+	if subscribe, _ := r.s.commands(); len(subscribe) > 400 {
 		t.Errorf("a command has %d channels of 770 bytes, want at most 256 KiB together", len(subscribe))
 	}
 }
@@ -217,7 +217,7 @@ func TestSubscriptionsEndAsLastAskedWhateverHappens(t *testing.T) {
 				delete(wanted, id)
 				r.drop(id)
 			case 3:
-				if subscribe, unsubscribe := r.s.commands(nil, nil); len(subscribe)+len(unsubscribe) > 0 {
+				if subscribe, unsubscribe := r.s.commands(); len(subscribe)+len(unsubscribe) > 0 {
 					r.redis.take(subscribe, unsubscribe)
 				}
 			case 4, 5:
