@@ -208,6 +208,10 @@ func (l *listener) read() {
 func (l *listener) got() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.gotLocked()
+}
+
+func (l *listener) gotLocked() []string {
 	return slices.DeleteFunc(slices.Clone(l.frames), func(f string) bool { return f == "ack" || f == "epoch_changed" })
 }
 
