@@ -18,7 +18,6 @@ func NotYet(s Settings) []string {
 	add(presence, "rooms.presence")
 	add(s.Inbox != nil, "inbox")
 	add(s.Limits.MaxConnectionsPerUser > 0, "limits.maxConnectionsPerUser")
-	add(s.APIListen != "" && s.APIKeyFile != "", "apiListen")
 	if backplane, err := parseBackplane(s.Backplane); err == nil && len(backplane.hosts) > 0 {
 		add(backplane.scheme != "redis" && backplane.scheme != "rediss", "backplane "+backplane.scheme+"://")
 	}

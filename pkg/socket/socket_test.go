@@ -257,13 +257,13 @@ func TestWhatTheSocketDoesNotTakeFollowsInOrder(t *testing.T) {
 
 func TestHeartbeats(t *testing.T) {
 	plainAndTLS(t, func(t *testing.T, secure bool) {
-		s := newServer(t, secure, func(c *Config) { c.Heartbeat = 100 * time.Millisecond })
+		s := newServer(t, secure, func(c *Config) { c.Heartbeat = 500 * time.Millisecond })
 		t.Run("a client that answers stays", func(t *testing.T) {
 			ws, e := s.dial(t)
 			pings := 0
 			ws.SetPingHandler(func(string) error {
 				pings++
-				if pings == 8 {
+				if pings == 3 {
 					e.conn.Close(1000, "", Draining)
 				}
 				return ws.WriteControl(websocket.PongMessage, nil, time.Now().Add(time.Second))
