@@ -155,6 +155,15 @@ cluster_exec() {
     exec nsenter --target "$pid" --mount --net --pid --uts --ipc --wd="$PWD" -- "$@"
 }
 
+# Only the network is the node's: the command sees this machine's processes, so it can also ask for `cluster kill-node`.
+cluster_net() {
+  [ "$(id -u)" = 0 ] || die "entering a node's network needs root; run: sudo -E $0 net $*"
+  [ $# -gt 0 ] || die "net needs a command, such as: cluster net curl http://POD_IP:9090/readyz"
+  local pid
+  pid=$(node_pid 1) || die "no cluster is up; start one with: cluster up"
+  KUBECONFIG=$state/pki/admin.kubeconfig exec nsenter --target "$pid" --net --wd="$PWD" -- "$@"
+}
+
 cluster_forward() {
   [ $# = 2 ] || die "forward needs a port and a target, such as: cluster forward 8080 default/chat:80"
   local target=$2 namespace service port

@@ -26,6 +26,7 @@ cluster_load() {
 }
 
 cluster_exec() { PATH=$("$root/hack/tools/build.sh" kubectl):$PATH exec "$@"; }
+cluster_net() { die "the network of a cluster of the kind 'existing' cannot be entered; use CLUSTER=built"; }
 cluster_kubeconfig() { echo "$KUBECONFIG"; }
 cluster_status() { existing_kubectl get nodes,pods -A -o wide; }
 cluster_forward() { die "use kubectl port-forward with an existing cluster"; }

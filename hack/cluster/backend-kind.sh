@@ -60,6 +60,7 @@ cluster_load() {
 }
 
 cluster_exec() { PATH=$("$root/hack/tools/build.sh" kubectl):$PATH exec "$@"; }
+cluster_net() { die "the network of a cluster of the kind 'kind' cannot be entered; use CLUSTER=built"; }
 cluster_kubeconfig() { echo "$KUBECONFIG"; }
 cluster_status() { kind_kubectl get nodes,pods -A -o wide; }
 cluster_logs() { docker exec "$kind_name-control-plane" journalctl -f -u "$1"; }
