@@ -50,6 +50,7 @@ type Hub struct {
 	shards     [shardCount]shard
 	stats      counters
 	recoveries chan struct{} // a place for each join that reads a log
+	repairs    repairs
 
 	running    context.Context // ends with Close
 	stop       context.CancelFunc
@@ -230,8 +231,8 @@ func (h *Hub) sweepShard(s *shard, now time.Time) {
 // Subscribed implements backplane.Sink.
 func (h *Hub) Subscribed(t backplane.Target) {
 	if ch := h.find(t); ch != nil {
+		ch.verify() // before new joins begin, which have nothing to verify
 		ch.goLive()
-		ch.verify()
 	}
 }
 

@@ -1,9 +1,6 @@
 package hub
 
 import (
-	"context"
-	"time"
-
 	"github.com/wscluster/wscluster/pkg/backplane"
 	"github.com/wscluster/wscluster/pkg/protocol"
 	"github.com/wscluster/wscluster/pkg/socket"
@@ -20,7 +17,7 @@ type logState struct {
 	// repairing is true while a goroutine reads what is missing; again says that something came meanwhile which its page may
 	// not have.
 	repairing, again bool
-	attaching []*attachment
+	attaching        []*attachment
 
 	// The fan-out's.
 
@@ -76,56 +73,6 @@ func (ch *channel) passLocked(m *backplane.Message) bool {
 		a.capture(m)
 	}
 	return true
-}
-
-// repairLocked has a goroutine read what is missing. One that reads already looks once more when it has caught up: what calls
-// for the repair may be newer than its page.
-func (ch *channel) repairLocked() {
-	if ch.log.repairing {
-		ch.log.again = true
-		return
-	}
-	ch.log.repairing = true
-	ch.hub.stats.repairs.Add(1)
-	ch.hub.background.Go(ch.repair)
-}
-
-// The repair's reads. A page is small enough that a repair of many rooms at once stays bounded in memory.
-const (
-	repairPage    = 256
-	repairTimeout = 2 * time.Second
-	repairPause   = 50 * time.Millisecond
-)
-
-// repair reads the log from where the channel stands until it has caught up. While Redis is away it tries again and again;
-// nothing is delivered in the meantime in any case.
-func (ch *channel) repair() {
-	for ch.hub.running.Err() == nil {
-		ch.mu.Lock()
-		at := ch.log.at
-		ch.log.again = false
-		ch.mu.Unlock()
-		page, err := ch.hub.readLog(ch.target, backplane.Cursor{Since: at.Offset, Limit: repairPage})
-		if err != nil {
-			ch.hub.logger.Debug("reading a log to repair a hole failed; trying again", "kind", ch.target.Kind.String(), "error", err)
-			sleep(ch.hub.running, 4*repairPause)
-			continue
-		}
-		ch.mu.Lock()
-		progress, done := ch.applyLocked(at, &page)
-		done = done && !ch.log.again
-		if done {
-			ch.log.repairing = false
-		}
-		ch.mu.Unlock()
-		ch.kick()
-		if done {
-			return
-		}
-		if !progress {
-			sleep(ch.hub.running, repairPause)
-		}
-	}
 }
 
 // applyLocked gives the page's messages that are still missing to the fan-out. asked is where the page begins. progress is
@@ -185,39 +132,9 @@ func (ch *channel) moveLocked(to protocol.Position) {
 	}})
 }
 
-// verify looks whether messages were missed while the link was broken. It is called when the subscription is back.
-func (ch *channel) verify() {
-	ch.mu.Lock()
-	defer ch.mu.Unlock()
-	switch {
-	case ch.log == nil:
-	case ch.log.known:
-		ch.repairLocked()
-	default: // the first joins are under way, and what they have read and collected may have a hole in between
-		ch.restartLocked()
-	}
-}
-
 // restartLocked has the joins that are under way begin anew.
 func (ch *channel) restartLocked() {
 	for _, a := range ch.log.attaching {
 		a.overflow = true
-	}
-}
-
-// readLog reads from the backplane's log with the hub's own patience.
-func (h *Hub) readLog(t backplane.Target, from backplane.Cursor) (backplane.Page, error) {
-	ctx, cancel := context.WithTimeout(h.running, repairTimeout)
-	defer cancel()
-	return h.log.ReadLog(ctx, t, from)
-}
-
-// sleep returns early when ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
