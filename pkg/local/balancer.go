@@ -52,16 +52,15 @@ func newBalancer(listener net.Listener, now func() time.Time) *balancer {
 	}
 }
 
-// serve accepts clients until close.
-func (b *balancer) serve() error {
+// serve accepts clients until close. When ctx ends, those who wait for a ready gateway wait no longer.
+func (b *balancer) serve(ctx context.Context) error {
 	for {
 		client, err := b.listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
 		if err != nil {
-			var timeout net.Error
-			if errors.As(err, &timeout) { // out of file descriptors, for one: it passes
+			if _, passing := errors.AsType[net.Error](err); passing { // out of file descriptors, for one: it passes
 				time.Sleep(50 * time.Millisecond)
 				continue
 			}
@@ -71,12 +70,10 @@ func (b *balancer) serve() error {
 			_ = client.Close()
 			continue
 		}
-		b.serving.Add(1)
-		go func() {
-			defer b.serving.Done()
+		b.serving.Go(func() {
 			defer b.untrack(client)
-			b.handle(client)
-		}()
+			b.handle(ctx, client)
+		})
 	}
 }
 
@@ -138,8 +135,8 @@ func (b *balancer) untrack(conn net.Conn) {
 	b.mu.Unlock()
 }
 
-func (b *balancer) handle(client net.Conn) {
-	chosen, upstream := b.connect(client)
+func (b *balancer) handle(ctx context.Context, client net.Conn) {
+	chosen, upstream := b.connect(ctx, client)
 	if upstream == nil {
 		_ = client.SetDeadline(time.Now().Add(time.Second))
 		_, _ = io.WriteString(client, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: "+
@@ -157,9 +154,9 @@ func (b *balancer) handle(client net.Conn) {
 
 // connect chooses a gateway and dials it; one that does not answer is unready until it is said to be ready again. It returns
 // no connection when none answered within the patience.
-func (b *balancer) connect(client net.Conn) (*backend, net.Conn) {
+func (b *balancer) connect(ctx context.Context, client net.Conn) (*backend, net.Conn) {
 	address := clientAddress(client)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		name, chosen, changed := b.pick(address)

@@ -2,6 +2,7 @@ package local
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -18,7 +19,7 @@ func echoBackend(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { listener.Close() })
+	t.Cleanup(func() { _ = listener.Close() })
 	go func() {
 		for {
 			conn, err := listener.Accept()
@@ -27,8 +28,8 @@ func echoBackend(t *testing.T, name string) string {
 			}
 			go func() {
 				defer conn.Close()
-				io.WriteString(conn, name+"\n")
-				io.Copy(conn, conn)
+				_, _ = io.WriteString(conn, name+"\n") // a client that is gone is the test's affair
+				_, _ = io.Copy(conn, conn)
 			}()
 		}
 	}()
@@ -43,7 +44,7 @@ func startBalancer(t *testing.T, now func() time.Time) *balancer {
 	}
 	b := newBalancer(listener, now)
 	served := make(chan error, 1)
-	go func() { served <- b.serve() }()
+	go func() { served <- b.serve(context.WithoutCancel(t.Context())) }()
 	t.Cleanup(func() {
 		b.close()
 		if err := <-served; err != nil {
@@ -61,8 +62,10 @@ func connectFrom(t *testing.T, b *balancer, source string) (net.Conn, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	name, err := bufio.NewReaderSize(conn, 16).ReadString('\n')
 	if err != nil {
 		t.Fatalf("no backend answered: %v", err)

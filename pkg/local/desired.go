@@ -3,7 +3,9 @@ package local
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"reflect"
@@ -36,8 +38,8 @@ type desired struct {
 // load reads and checks the file. Its error is one line a fault, with the sentences of the API server.
 func load(path string, known secrets) (*desired, error) {
 	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
+		return nil, failed.Err // the caller names the file
 	}
 	defer file.Close()
 	cluster, err := validation.Load(file)

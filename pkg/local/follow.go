@@ -14,23 +14,23 @@ const followInterval = 250 * time.Millisecond
 
 var errVanished = errors.New("the file is gone")
 
-// follow tells the loop of every change of the file until ctx ends. A file that is away for a moment, as when an editor
+// follow tells the loop of every change of the file until over. A file that is away for a moment, as when an editor
 // replaces it, is no change.
-func (r *runner) follow(ctx context.Context) {
+func (r *runner) follow(ctx context.Context, over <-chan struct{}) {
 	ticker := time.NewTicker(followInterval)
 	defer ticker.Stop()
 	last, _ := os.Stat(r.options.File)
 	missing := 0
 	for {
 		select {
-		case <-ctx.Done():
+		case <-over:
 			return
 		case <-ticker.C:
 		}
 		now, err := os.Stat(r.options.File)
 		if errors.Is(err, fs.ErrNotExist) {
 			if missing++; missing == 8 {
-				r.post(func() { r.edited(nil, errVanished) })
+				r.post(func() { r.edited(ctx, nil, errVanished) })
 			}
 			continue
 		}
@@ -38,8 +38,8 @@ func (r *runner) follow(ctx context.Context) {
 			continue
 		}
 		last, missing = now, 0
-		wanted, err := load(r.options.File, r.options.Secrets)
-		r.post(func() { r.edited(wanted, err) })
+		wanted, err := load(r.options.File, r.options.Secrets) //nolint:contextcheck // as in Run
+		r.post(func() { r.edited(ctx, wanted, err) })
 	}
 }
 

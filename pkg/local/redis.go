@@ -21,6 +21,8 @@ import (
 
 const (
 	redisStartTimeout = 15 * time.Second
+	// redisStopTimeout is for one that hangs; an orderly end takes milliseconds.
+	redisStopTimeout = 5 * time.Second
 	// storageRoot holds what outlives the command, in the working folder, where a file asks for storage.
 	storageRoot = ".wsc"
 )
@@ -107,7 +109,7 @@ func (s *redisServer) start(ctx context.Context) error {
 	}
 	s.runner.report.event("Redis: redis-server at %s, pid %d, %s", s.address, s.current.pid(), s.keeps)
 	s.stopping, s.ended = make(chan struct{}), make(chan struct{})
-	go s.watch()
+	go s.watch(ctx)
 	return nil
 }
 
@@ -175,14 +177,19 @@ func (s *redisServer) launch(ctx context.Context) error {
 	return nil
 }
 
-func (s *redisServer) watch() {
+func (s *redisServer) watch(ctx context.Context) {
 	defer close(s.ended)
 	var pause restartPause
 	for {
 		select {
 		case <-s.stopping:
 			s.current.terminate()
-			<-s.current.done
+			select {
+			case <-s.current.done:
+			case <-time.After(redisStopTimeout):
+				s.current.kill()
+				<-s.current.done
+			}
 			return
 		case <-s.current.done:
 		}
@@ -193,7 +200,7 @@ func (s *redisServer) watch() {
 			return
 		case <-time.After(wait):
 		}
-		if err := s.launch(context.Background()); err != nil {
+		if err := s.launch(ctx); err != nil {
 			s.runner.report.event("Redis: %v", err)
 			continue
 		}

@@ -47,7 +47,7 @@ func Gateway(args, environ []string, stdout, stderr io.Writer) int {
 // and returns. Its error says why it could not start: what is wrong with the file, one line a fault, or with the machine.
 // Children never outlive it, nor the process, whatever ends that.
 func Run(ctx, hard context.Context, options Options) error {
-	wanted, err := load(options.File, options.Secrets)
+	wanted, err := load(options.File, options.Secrets) //nolint:contextcheck // validation waits for nothing that a context could end
 	if err != nil {
 		return fmt.Errorf("%s: %w", options.File, err)
 	}
@@ -70,11 +70,11 @@ func Run(ctx, hard context.Context, options Options) error {
 		r.report.event("%s", note)
 	}
 	r.describe()
-	return r.run(ctx, hard)
+	return r.run(hard, ctx.Done())
 }
 
-// run starts what the cluster needs, in order, and ends it in the reverse order.
-func (r *runner) run(ctx, hard context.Context) error {
+// run starts what the cluster needs, in order, and ends it in the reverse order: drained once leave is closed, killed when ctx ends.
+func (r *runner) run(ctx context.Context, leave <-chan struct{}) error {
 	defer r.balancer.close()
 	meet, stopRedis, err := r.startRedis(ctx, r.wanted.cluster)
 	if err != nil {
@@ -84,26 +84,26 @@ func (r *runner) run(ctx, hard context.Context) error {
 	r.meet = meet
 	r.balancer.setAffinity(r.wanted.affinity)
 	failed := make(chan error, 1)
-	go func() { failed <- r.balancer.serve() }()
-	go r.follow(ctx)
+	go func() { failed <- r.balancer.serve(ctx) }()
+	go r.follow(ctx, leave)
 
 	defer close(r.over)
-	r.converge()
+	r.converge(ctx)
 	for {
 		select {
 		case happened := <-r.inbox:
 			happened()
-			r.converge()
+			r.converge(ctx)
 		case err := <-failed:
-			return errors.Join(err, r.leave(hard))
-		case <-ctx.Done():
-			return r.leave(hard)
+			return errors.Join(err, r.leave(ctx))
+		case <-leave:
+			return r.leave(ctx)
 		}
 	}
 }
 
-// leave closes the door, drains every gateway and waits for them; when hard ends it kills what is left.
-func (r *runner) leave(hard context.Context) error {
+// leave closes the door, drains every gateway and waits for them; when ctx ends it kills what is left.
+func (r *runner) leave(ctx context.Context) error {
 	r.balancer.stopAccepting()
 	for _, m := range r.members {
 		m.leaving = true
@@ -124,7 +124,7 @@ func (r *runner) leave(hard context.Context) error {
 			case <-m.process.done:
 				gone = true
 			case <-r.inbox: // old news
-			case <-hard.Done():
+			case <-ctx.Done():
 				m.process.kill()
 				<-m.process.done
 				gone = true
@@ -145,7 +145,11 @@ func (r *runner) describe() {
 	}
 	r.report.event("note: gateways drain without a delay here, since the balancer knows at once")
 	if address := net.ParseIP(r.options.Host); (address == nil || !address.IsLoopback()) && r.options.Host != "localhost" {
-		r.report.event("note: whoever reaches %s can connect; --host 127.0.0.1 is for this machine only", r.options.Host)
+		who := "can connect"
+		if r.wanted.settings.Auth.Type == settings.AuthTrusted {
+			who = "can connect as any user they name (auth.type TrustedUserID)"
+		}
+		r.report.event("note: those who reach %s %s; --host 127.0.0.1 is for this machine only", r.options.Host, who)
 	}
 }
 

@@ -88,7 +88,7 @@ func tryConnect(t *testing.T, address, user, source string) (*client, error) {
 		return nil, err
 	}
 	response.Body.Close()
-	t.Cleanup(func() { ws.Close() })
+	t.Cleanup(func() { _ = ws.Close() })
 	c := &client{t: t, ws: ws}
 	welcome, err := c.read()
 	if err != nil {
@@ -99,8 +99,10 @@ func tryConnect(t *testing.T, address, user, source string) (*client, error) {
 }
 
 func (c *client) read() (frame, error) {
-	c.ws.SetReadDeadline(time.Now().Add(localtest.Patience))
 	var f frame
+	if err := c.ws.SetReadDeadline(time.Now().Add(localtest.Patience)); err != nil {
+		return nil, err
+	}
 	err := c.ws.ReadJSON(&f)
 	return f, err
 }
@@ -133,9 +135,10 @@ func (c *client) send(f frame) {
 	}
 }
 
-func (c *client) join(room string) {
+// joinLobby joins the room that the tests talk in.
+func (c *client) joinLobby() {
 	c.t.Helper()
-	c.send(frame{"type": "join", "id": "join", "room_id": room})
+	c.send(frame{"type": "join", "id": "join", "room_id": "lobby"})
 	c.await("ack")
 }
 
@@ -159,8 +162,8 @@ func TestTwoClientsOnTwoGatewaysTalk(t *testing.T) {
 	if alice.node == bob.node {
 		t.Fatalf("both are on %s, want two gateways for two addresses", alice.node)
 	}
-	alice.join("lobby")
-	bob.join("lobby")
+	alice.joinLobby()
+	bob.joinLobby()
 	bob.hears(alice, frame{"room_id": "lobby"})
 	bob.hears(alice, frame{"target_user_id": "bob"})
 	if again := connect(t, address, "alice", "127.0.0.1"); again.node != alice.node {
@@ -200,8 +203,8 @@ func TestAGatewayThatIsKilledLosesItsClientsToTheOthersAndComesBack(t *testing.T
 	if err != nil {
 		t.Fatalf("after its gateway was killed a client could not connect again: %v", err)
 	}
-	bob.join("lobby")
-	moved.join("lobby")
+	bob.joinLobby()
+	moved.joinLobby()
 	bob.hears(moved, frame{"room_id": "lobby"})
 
 	run.Await(victim.Name + `: was ended by signal killed; starting it again`)
@@ -237,8 +240,8 @@ func TestEditingTheFileScales(t *testing.T) {
 		}
 	}
 	run.Await(`all is as wanted: 1 gateway ready`)
-	bob.join("lobby")
-	extra.join("lobby")
+	bob.joinLobby()
+	extra.joinLobby()
 	bob.hears(extra, frame{"room_id": "lobby"}) // the gateway with the most connections stayed
 	if moved := connect(t, address, "alice", "127.0.0.1"); moved.node != bob.node {
 		t.Errorf("alice came back to %s, want %s", moved.node, bob.node)
@@ -375,8 +378,8 @@ func TestWithoutRedisServerAnEmbeddedOneServes(t *testing.T) {
 	run.Await(`Redis: embedded in this process .* no redis-server is installed`)
 	address := run.AwaitUp()
 	alice, bob := connect(t, address, "alice", "127.0.0.1"), connect(t, address, "bob", "127.0.0.2")
-	alice.join("lobby")
-	bob.join("lobby")
+	alice.joinLobby()
+	bob.joinLobby()
 	bob.hears(alice, frame{"room_id": "lobby"})
 }
 
@@ -389,8 +392,8 @@ func TestARedisThatIsKilledComesBack(t *testing.T) {
 	}
 	address := run.AwaitUp()
 	alice, bob := connect(t, address, "alice", "127.0.0.1"), connect(t, address, "bob", "127.0.0.2")
-	alice.join("lobby")
-	bob.join("lobby")
+	alice.joinLobby()
+	bob.joinLobby()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

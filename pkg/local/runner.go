@@ -44,8 +44,8 @@ func (r *runner) post(happened func()) {
 	}
 }
 
-// converge does the next steps towards what is wanted.
-func (r *runner) converge() {
+// converge does the next steps towards what is wanted. Here and below, ctx ends when everything has to end at once.
+func (r *runner) converge(ctx context.Context) {
 	views := make([]memberView, 0, len(r.members))
 	for _, m := range r.members {
 		views = append(views, memberView{
@@ -55,7 +55,7 @@ func (r *runner) converge() {
 	}
 	start, drain := next(r.wanted.replicas, views)
 	for range start {
-		r.add()
+		r.add(ctx)
 	}
 	for _, name := range drain {
 		r.drain(r.members[name])
@@ -64,7 +64,7 @@ func (r *runner) converge() {
 }
 
 // add makes a gateway and starts it.
-func (r *runner) add() {
+func (r *runner) add(ctx context.Context) {
 	r.made++
 	m := &member{
 		name: fmt.Sprintf("%s-gateway-%d", r.wanted.cluster.Name, r.made), number: r.made, restartHash: r.wanted.restartHash,
@@ -72,11 +72,11 @@ func (r *runner) add() {
 	}
 	m.file = memberFile(r.folder, m.name)
 	r.members[m.name] = m
-	r.launch(m)
+	r.launch(ctx, m)
 }
 
 // launch starts the member's process, on the ports it had before if they are still free.
-func (r *runner) launch(m *member) {
+func (r *runner) launch(ctx context.Context, m *member) {
 	r.announced = false
 	m.generation++
 	err := func() (err error) {
@@ -93,14 +93,14 @@ func (r *runner) launch(m *member) {
 		return err
 	}()
 	if err != nil {
-		r.again(m, err.Error())
+		r.again(ctx, m, err.Error())
 		return
 	}
 	r.report.event("%s: started, pid %d", m.name, m.process.pid())
-	ctx, cancel := context.WithCancel(context.Background())
+	probes, cancel := context.WithCancel(ctx)
 	m.stopProbes = cancel
 	generation, process := m.generation, m.process
-	go probe(ctx, m.opsPort, func(found news) {
+	go probe(probes, m.opsPort, func(found news) {
 		r.post(func() {
 			if m.generation == generation && m.process != nil {
 				r.heard(m, found)
@@ -109,7 +109,7 @@ func (r *runner) launch(m *member) {
 	})
 	go func() {
 		<-process.done
-		r.post(func() { r.ended(m, process) })
+		r.post(func() { r.ended(ctx, m, process) })
 	}()
 }
 
@@ -166,7 +166,7 @@ func (r *runner) drain(m *member) {
 }
 
 // ended takes in the end of a process: the expected one of a gateway that was drained, or one that has to be made good.
-func (r *runner) ended(m *member, process *process) {
+func (r *runner) ended(ctx context.Context, m *member, process *process) {
 	if m.process != process {
 		return
 	}
@@ -178,25 +178,25 @@ func (r *runner) ended(m *member, process *process) {
 		delete(r.members, m.name)
 		return
 	}
-	r.again(m, process.ending())
+	r.again(ctx, m, process.ending())
 }
 
 // again starts a member anew after a pause.
-func (r *runner) again(m *member, why string) {
+func (r *runner) again(ctx context.Context, m *member, why string) {
 	r.announced = false
 	wait := m.pause.next(time.Now())
 	r.report.event("%s: %s; starting it again in %s", m.name, why, wait)
 	time.AfterFunc(wait, func() {
 		r.post(func() {
 			if r.members[m.name] == m && m.process == nil && !m.leaving {
-				r.launch(m)
+				r.launch(ctx, m)
 			}
 		})
 	})
 }
 
 // edited takes in a changed file. A file that cannot be used changes nothing.
-func (r *runner) edited(now *desired, err error) {
+func (r *runner) edited(ctx context.Context, now *desired, err error) {
 	var changes []string
 	if err == nil {
 		changes, err = differences(r.wanted, now)
@@ -209,7 +209,7 @@ func (r *runner) edited(now *desired, err error) {
 		return
 	}
 	if now.replicas < r.wanted.replicas {
-		r.count()
+		r.count(ctx)
 	}
 	r.wanted = now
 	if len(changes) == 0 {
@@ -228,8 +228,8 @@ func (r *runner) edited(now *desired, err error) {
 }
 
 // count asks every gateway for its connections, so that a scale-down does not choose by what the last probes saw.
-func (r *runner) count() {
-	ctx, cancel := context.WithTimeout(context.Background(), countTimeout)
+func (r *runner) count(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, m := range r.members {

@@ -67,9 +67,9 @@ func separate(t *testing.T, first, second *page) {
 func twoPages(t *testing.T, address string) (alice, bob *page) {
 	t.Helper()
 	browser := startBrowser(t)
-	alice, bob = open(t, browser, "http://"+address+"/"), open(t, browser, "http://"+address+"/")
-	alice.enter("alice", "lobby")
-	bob.enter("bob", "lobby")
+	alice, bob = browser.open("http://"+address+"/"), browser.open("http://"+address+"/")
+	alice.enter("alice")
+	bob.enter("bob")
 	separate(t, alice, bob)
 	return alice, bob
 }
@@ -116,8 +116,8 @@ func TestTwoPagesOnTwoGatewaysTalk(t *testing.T) {
 func TestTheButtonReachesAnotherGatewayDespiteAffinity(t *testing.T) {
 	file := clusterFile(t, "{replicas: 2, auth: {type: TrustedUserID}, service: {sessionAffinityTimeoutSeconds: 10}}")
 	run := localtest.Start(t, wsc, nil, "-f", file, "--port", "0")
-	page := open(t, startBrowser(t), "http://"+run.AwaitUp()+"/")
-	page.enter("alice", "lobby")
+	page := startBrowser(t).open("http://" + run.AwaitUp() + "/")
+	page.enter("alice")
 	before := page.node()
 	page.do(chromedp.Click("#switch-node"))
 	page.await("an explanation", `document.getElementById("link-detail").textContent.includes("ClientIP affinity")`)
@@ -150,8 +150,8 @@ func TestADrainMovesAPageWithoutLosingOrDoublingAMessage(t *testing.T) {
 	file := clusterFile(t, twoGateways)
 	run := localtest.Start(t, wsc, nil, "-f", file, "--port", "0")
 	address := run.AwaitUp()
-	page := open(t, startBrowser(t), "http://"+address+"/")
-	page.enter("alice", "lobby")
+	page := startBrowser(t).open("http://" + address + "/")
+	page.enter("alice")
 	gateways := run.Gateways()
 	from := page.node()
 
@@ -169,7 +169,7 @@ func TestADrainMovesAPageWithoutLosingOrDoublingAMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 		response.Body.Close()
-		defer ws.Close()
+		t.Cleanup(func() { _ = ws.Close() })
 		publisher = ws
 	}
 	if err := publisher.WriteJSON(map[string]any{"type": "join", "room_id": "lobby"}); err != nil {
@@ -206,8 +206,8 @@ func TestADrainMovesAPageWithoutLosingOrDoublingAMessage(t *testing.T) {
 func TestWhatOthersWriteIsTextOnly(t *testing.T) {
 	run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 1, auth: {type: TrustedUserID}}"), "--port", "0")
 	address := run.AwaitUp()
-	page := open(t, startBrowser(t), "http://"+address+"/")
-	page.enter("alice", "lobby")
+	page := startBrowser(t).open("http://" + address + "/")
+	page.enter("alice")
 	ws, response, err := websocket.DefaultDialer.Dial("ws://"+address+"/ws?user_id=%3Cb%3Emallory", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -244,7 +244,7 @@ func TestWhatOthersWriteIsTextOnly(t *testing.T) {
 func TestAGuestIsShownByNameAndID(t *testing.T) {
 	run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, "{replicas: 1, auth: {type: Guest}}"), "--port", "0")
 	browser, address := startBrowser(t), run.AwaitUp()
-	alice, bob := open(t, browser, "http://"+address+"/?name=alice&room=lobby"), open(t, browser, "http://"+address+"/?name=bob&room=lobby")
+	alice, bob := browser.open("http://"+address+"/?name=alice&room=lobby"), browser.open("http://"+address+"/?name=bob&room=lobby")
 	alice.name, bob.name = "guest-alice", "guest-bob"
 	alice.awaitConnected()
 	bob.awaitConnected()
@@ -260,8 +260,8 @@ func TestAGuestIsShownByNameAndID(t *testing.T) {
 func TestARefusedRoomIsSaidAndGoes(t *testing.T) {
 	file := clusterFile(t, `{replicas: 1, auth: {type: TrustedUserID}, rooms: [{match: "vault", join: none}]}`)
 	run := localtest.Start(t, wsc, nil, "-f", file, "--port", "0")
-	page := open(t, startBrowser(t), "http://"+run.AwaitUp()+"/")
-	page.enter("alice", "lobby")
+	page := startBrowser(t).open("http://" + run.AwaitUp() + "/")
+	page.enter("alice")
 	page.do(chromedp.SendKeys("#room-id", "vault"))
 	page.pressEnter()
 	page.await("a notice", `document.getElementById("notices").textContent.includes("You cannot join vault")`)
@@ -271,7 +271,7 @@ func TestARefusedRoomIsSaidAndGoes(t *testing.T) {
 func TestThePageFitsItsScreens(t *testing.T) {
 	run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, twoGateways), "--port", "0")
 	browser, address := startBrowser(t), run.AwaitUp()
-	alice, bob := open(t, browser, "http://"+address+"/"), open(t, browser, "http://"+address+"/")
+	alice, bob := browser.open("http://"+address+"/"), browser.open("http://"+address+"/")
 	alice.named()
 	for _, s := range []screen{desktop, phone, smallPhone} {
 		alice.size(s)
@@ -280,8 +280,8 @@ func TestThePageFitsItsScreens(t *testing.T) {
 		alice.shoot(s.name)
 	}
 	alice.size(desktop)
-	alice.enter("alice", "lobby")
-	bob.enter("bob", "lobby")
+	alice.enter("alice")
+	bob.enter("bob")
 	separate(t, alice, bob)
 	bob.say("Hello from the other gateway")
 	alice.hears("Hello from the other gateway")

@@ -28,8 +28,14 @@ import (
 // screenshotsEnv names the folder for screenshots; unset: none are kept.
 const screenshotsEnv = "WSC_SCREENSHOTS"
 
+// browser is one Chromium.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+}
+
 // startBrowser starts a Chromium with a profile of its own; every page of it is a tab.
-func startBrowser(t *testing.T) context.Context {
+func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	program := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -45,17 +51,17 @@ func startBrowser(t *testing.T) context.Context {
 		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true))
-	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	allocator, cancel := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
 	t.Cleanup(cancel)
-	browser, cancel := chromedp.NewContext(allocator)
+	ctx, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(func() {
-		_ = chromedp.Cancel(browser) // waits for the browser's end, so that its profile can be removed
+		_ = chromedp.Cancel(ctx) // waits for the browser's end, so that its profile can be removed
 		cancel()
 	})
-	if err := chromedp.Do(browser); err != nil {
+	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("start Chromium: %v", err)
 	}
-	return browser
+	return &browser{t, ctx}
 }
 
 // page is the chat in one tab.
@@ -72,9 +78,10 @@ type page struct {
 }
 
 // open opens the chat in a new tab and fails the test at its end for everything that went wrong in the page.
-func open(t *testing.T, browser context.Context, url string) *page {
+func (b *browser) open(url string) *page {
+	t := b.t
 	t.Helper()
-	ctx, cancel := chromedp.NewContext(browser)
+	ctx, cancel := chromedp.NewContext(b.ctx)
 	t.Cleanup(cancel)
 	p := &page{t: t, ctx: ctx, name: url}
 	if err := chromedp.Listen(ctx, p.listen); err != nil {
@@ -157,11 +164,11 @@ func (p *page) await(what, expression string) {
 	}
 }
 
-// enter fills in the form and waits for the connection.
-func (p *page) enter(name, room string) {
+// enter fills in the name, keeps the room lobby, and waits for the connection.
+func (p *page) enter(name string) {
 	p.t.Helper()
 	p.name = name
-	p.do(chromedp.SetValue("#name", name), chromedp.SetValue("#first-room", room), chromedp.Click("#enter button"))
+	p.do(chromedp.SetValue("#name", name), chromedp.Click("#enter button"))
 	p.awaitConnected()
 }
 
