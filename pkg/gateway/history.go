@@ -17,7 +17,7 @@ func (s *session) history(c *protocol.Command) *protocol.Error {
 	kept := live.inbox != nil
 	if !c.Inbox {
 		target, _ = s.client.RoomTarget(c.RoomID)
-		if err := live.policies.CanJoin(&s.identity, target.ID); err != nil {
+		if err := live.policies.CanJoin(s.identity.Load(), target.ID); err != nil {
 			return refusal(err)
 		}
 		kept = live.keepRoom(target.ID) != nil

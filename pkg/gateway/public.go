@@ -88,7 +88,8 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult 
 		g.admitted.Add(-1)
 		return connectBadRequest
 	}
-	s := &session{gateway: g, conn: conn, identity: identity}
+	s := &session{gateway: g, conn: conn}
+	s.setIdentity(&identity)
 	s.client = hub.Client{ID: newConnectionID(), UserID: identity.UserID, Sender: conn}
 
 	wait, cancel := context.WithTimeout(context.Background(), subscribeWait)

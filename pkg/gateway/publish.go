@@ -35,11 +35,11 @@ func (s *session) publish(c *protocol.Command) *protocol.Error {
 		var member bool
 		m.Target, member = s.client.RoomTarget(c.RoomID)
 		m.Keep = live.keepRoom(m.Target.ID)
-		if err := live.policies.CanPublish(&s.identity, m.Target.ID, member); err != nil {
+		if err := live.policies.CanPublish(s.identity.Load(), m.Target.ID, member); err != nil {
 			return refusal(err)
 		}
 	} else {
-		if err := live.policies.CanMessageUser(&s.identity); err != nil {
+		if err := live.policies.CanMessageUser(s.identity.Load()); err != nil {
 			return refusal(err)
 		}
 		m.Target.ID = string(c.TargetUserID)

@@ -21,11 +21,14 @@ type session struct {
 
 	// The reading goroutine's.
 	client    hub.Client
-	identity  auth.Identity
 	messages  bucket // what the client may publish
 	commands  bucket // everything else that it may ask for
 	badFrames int
 
+	// identity is who the client is; an auth command replaces it.
+	identity atomic.Pointer[auth.Identity]
+	expiry   expiry
+	renewing atomic.Bool
 	// moving is set once the client has been asked to connect anew.
 	moving atomic.Bool
 }
@@ -58,6 +61,7 @@ func (s *session) Text(frame []byte) {
 // Closed implements socket.Handler.
 func (s *session) Closed(reason socket.Reason) {
 	g := s.gateway
+	s.expiry.stop()
 	g.hub.Disconnect(&s.client)
 	g.unregister(s)
 	g.admitted.Add(-1)
@@ -85,6 +89,8 @@ func (s *session) do(c *protocol.Command) *protocol.Error {
 		return nil
 	case protocol.CommandHistory:
 		return s.history(c)
+	case protocol.CommandAuth:
+		return s.renew(c)
 	case protocol.CommandPing:
 		if len(c.ID) > 0 {
 			s.send(func(dst []byte) []byte { return protocol.AppendAck(dst, c.ID) })
@@ -97,7 +103,7 @@ func (s *session) do(c *protocol.Command) *protocol.Error {
 func (s *session) join(c *protocol.Command) *protocol.Error {
 	live := s.gateway.live.Load()
 	target, member := s.client.RoomTarget(c.RoomID)
-	if err := live.policies.CanJoin(&s.identity, target.ID); err != nil {
+	if err := live.policies.CanJoin(s.identity.Load(), target.ID); err != nil {
 		return refusal(err)
 	}
 	if !member && s.client.Rooms() >= live.limits.MaxRoomsPerConnection {
@@ -105,25 +111,31 @@ func (s *session) join(c *protocol.Command) *protocol.Error {
 	}
 	id := []byte(string(c.ID)) // the frame is overwritten before the ack is sent
 	if s.gateway.hub.HasLog() && live.keepRoom(target.ID) != nil {
-		s.joinLog(c, id, target.ID)
-		return nil
+		return s.joinLog(c, id, target.ID)
 	}
-	s.gateway.hub.Join(&s.client, target.ID, func() {
+	if !s.gateway.hub.Join(&s.client, target.ID, func() {
 		if len(id) > 0 {
 			s.send(func(dst []byte) []byte { return protocol.AppendJoinAck(dst, id, []byte(target.ID)) })
 		}
-	})
+	}) {
+		return errJoinsWait
+	}
 	return nil
 }
 
+var errJoinsWait = &protocol.Error{Code: protocol.CodeRateLimited, Message: "too many joins of this room wait for their acks already"}
+
 // joinLog joins a room with history.
-func (s *session) joinLog(c *protocol.Command, id []byte, room string) {
+func (s *session) joinLog(c *protocol.Command, id []byte, room string) *protocol.Error {
 	wanted := hub.Wanted{Recover: c.Recover, From: protocol.Position{Epoch: string(c.RecoverEpoch), Offset: c.RecoverOffset}, History: c.History}
-	s.gateway.hub.JoinLog(&s.client, room, wanted, func(r protocol.Recovery) {
+	if !s.gateway.hub.JoinLog(&s.client, room, wanted, func(r protocol.Recovery) {
 		if len(id) > 0 {
 			s.send(func(dst []byte) []byte { return protocol.AppendRecoveryAck(dst, id, []byte(room), &r) })
 		}
-	})
+	}) {
+		return errJoinsWait
+	}
+	return nil
 }
 
 // refusal makes an error frame of what package auth says.
@@ -142,8 +154,8 @@ func (s *session) welcome(inbox *protocol.Position) {
 		HeartbeatMS: g.settings.Heartbeat.Milliseconds(), MaxMessageBytes: g.live.Load().limits.MaxMessageBytes,
 	}
 	w.Inbox = inbox
-	if !s.identity.ExpiresAt.IsZero() {
-		w.ExpiresAt = s.identity.ExpiresAt.UnixMilli()
+	if end := s.identity.Load().ExpiresAt; !end.IsZero() {
+		w.ExpiresAt = end.UnixMilli()
 	}
 	s.send(func(dst []byte) []byte { return protocol.AppendWelcome(dst, &w) })
 	g.logger.Debug("connected", "connection_id", s.client.ID, "user_id", s.client.UserID)

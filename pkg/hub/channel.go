@@ -24,7 +24,7 @@ type channel struct {
 	listed    bool // in the shard's idle list
 	// live is set by the first confirmation of the subscription.
 	live    bool
-	waiting []func() // called once live, in order
+	waiting []*Membership // those with something in their waiting
 	held    []heldPublication
 	holdEnd *time.Timer
 
@@ -39,8 +39,14 @@ type Membership struct {
 	client  *Client
 
 	// Guarded by channel.mu.
-	index int  // in channel.members, or notMember
-	gone  bool // ended before the client became a member
+	index   int      // in channel.members, or notMember
+	gone    bool     // ended before the client became a member
+	waiting []func() // called in order once the channel is live, or when the membership ends
+	place   int      // in channel.waiting, while there is something in waiting
+}
+
+func newMembership(ch *channel, c *Client) *Membership {
+	return &Membership{channel: ch, client: c, index: notMember}
 }
 
 // notMember is the index of a client that is on its way into a channel with history.
@@ -78,17 +84,13 @@ func (ch *channel) idle() (bool, time.Time) {
 	return true, ch.idleSince
 }
 
-// add makes the client a member. The caller holds the channel for it. greet, unless nil, is called before any message can reach
-// the client, and no message that is published after it is missed; it must not call the hub.
-func (ch *channel) add(c *Client, greet func()) *Membership {
-	m := &Membership{channel: ch, client: c, index: notMember}
+// greet makes the client a member after calling f: no message can reach it before, and none that is published after is missed.
+// f must not call the hub.
+func (ch *channel) greet(m *Membership, f func()) {
 	ch.mu.Lock()
-	if greet != nil {
-		greet()
-	}
+	defer ch.mu.Unlock()
+	f()
 	ch.addLocked(m)
-	ch.mu.Unlock()
-	return m
 }
 
 // addMember returns false if the membership has ended, or has begun already.
@@ -118,15 +120,23 @@ func (ch *channel) gone(m *Membership) bool {
 	return m.gone
 }
 
-// remove ends a membership and gives its hold back.
+// remove ends a membership, answers those who still wait with it, and gives its hold back.
 func (ch *channel) remove(m *Membership) {
 	ch.mu.Lock()
+	waiting := ch.takeWaitingLocked(m)
 	if m.index == notMember {
 		m.gone = true
-		ch.mu.Unlock()
-		ch.hub.release(ch)
-		return
+	} else {
+		ch.removeLocked(m)
 	}
+	ch.mu.Unlock()
+	for _, f := range waiting {
+		f()
+	}
+	ch.hub.release(ch)
+}
+
+func (ch *channel) removeLocked(m *Membership) {
 	last := len(ch.members) - 1
 	ch.members[m.index] = ch.members[last]
 	ch.members[m.index].index = m.index
@@ -135,12 +145,8 @@ func (ch *channel) remove(m *Membership) {
 	ch.stale = true
 	if last == 0 {
 		ch.members, ch.snapshot = nil, nil
-	}
-	ch.mu.Unlock()
-	if last == 0 {
 		ch.gauge().Add(-1)
 	}
-	ch.hub.release(ch)
 }
 
 // membersLocked returns the clients to fan out to; the caller must not change the slice.
@@ -155,23 +161,54 @@ func (ch *channel) membersLocked() []*Client {
 	return ch.snapshot
 }
 
-// whenLive calls f once the subscription is confirmed: everything published from then on is delivered.
-func (ch *channel) whenLive(f func()) {
+// maxWaiting bounds what one membership may wait for: more than a client that waits for its acks ever asks for.
+const maxWaiting = 64
+
+// whenLive calls f once the subscription is confirmed: everything published from then on is delivered. It is also called when
+// the membership ends before. whenLive returns false if too many wait already.
+func (ch *channel) whenLive(m *Membership, f func()) bool {
 	ch.mu.Lock()
-	if !ch.live {
-		ch.waiting = append(ch.waiting, f)
+	if ch.live {
 		ch.mu.Unlock()
-		return
+		f()
+		return true
 	}
-	ch.mu.Unlock()
-	f()
+	defer ch.mu.Unlock()
+	if len(m.waiting) == maxWaiting {
+		return false
+	}
+	if len(m.waiting) == 0 {
+		m.place = len(ch.waiting)
+		ch.waiting = append(ch.waiting, m)
+	}
+	m.waiting = append(m.waiting, f)
+	return true
+}
+
+// takeWaitingLocked takes what waits with one membership.
+func (ch *channel) takeWaitingLocked(m *Membership) []func() {
+	if len(m.waiting) == 0 {
+		return nil
+	}
+	last := len(ch.waiting) - 1
+	ch.waiting[m.place] = ch.waiting[last]
+	ch.waiting[m.place].place = m.place
+	ch.waiting[last] = nil
+	ch.waiting = ch.waiting[:last]
+	waiting := m.waiting
+	m.waiting = nil
+	return waiting
 }
 
 // goLive calls those who waited, then publishes what was held, in order, until nothing of either is left.
 func (ch *channel) goLive() {
 	for {
 		ch.mu.Lock()
-		waiting, held := ch.waiting, ch.held
+		var waiting []func()
+		for len(ch.waiting) > 0 {
+			waiting = append(waiting, ch.takeWaitingLocked(ch.waiting[len(ch.waiting)-1])...)
+		}
+		held := ch.held
 		ch.waiting, ch.held = nil, nil
 		if len(waiting)+len(held) == 0 {
 			ch.live = true

@@ -27,22 +27,22 @@ type Client struct {
 func (h *Hub) Connect(ctx context.Context, c *Client, inbox bool, greet func(*protocol.Position)) {
 	ch := h.acquire(backplane.Target{Kind: backplane.User, ID: c.UserID})
 	h.stats.connections.Add(1)
+	c.user = newMembership(ch, c)
 	if !ch.isLive() {
 		live := make(chan struct{})
-		ch.whenLive(func() { close(live) })
+		ch.whenLive(c.user, func() { close(live) })
 		select {
 		case <-live:
 		case <-ctx.Done():
 		}
 	}
 	if !inbox || h.log == nil {
-		c.user = ch.add(c, func() { greet(nil) })
+		ch.greet(c.user, func() { greet(nil) })
 		return
 	}
-	c.user = &Membership{channel: ch, client: c, index: notMember}
 	var once sync.Once
 	entered := make(chan struct{})
-	ch.whenLive(func() {
+	ch.whenLive(c.user, func() {
 		h.startJoining(&joining{hub: h, membership: c.user, done: func(r protocol.Recovery) {
 			once.Do(func() { greet(&r.At) })
 			close(entered)
@@ -67,14 +67,16 @@ func (h *Hub) Disconnect(c *Client) {
 
 // Join makes the client a member of the room and calls done when messages published from then on are certain to be
 // delivered: at once if this process is subscribed already, else on another goroutine when the backplane has confirmed,
-// however long that takes. Joining again changes nothing and calls done on the same terms.
-func (h *Hub) Join(c *Client, room string, done func()) {
+// however long that takes, or when the client leaves before. Joining again changes nothing and calls done on the same terms.
+// It returns false, and never calls done, if too many joins of this client and room wait already.
+func (h *Hub) Join(c *Client, room string, done func()) bool {
 	m := membership(c, room)
 	if m == nil {
-		m = h.acquire(backplane.Target{Kind: backplane.Room, ID: room}).add(c, nil)
+		m = newMembership(h.acquire(backplane.Target{Kind: backplane.Room, ID: room}), c)
+		m.channel.addMember(m)
 		c.rooms = append(c.rooms, m)
 	}
-	m.channel.whenLive(done)
+	return m.channel.whenLive(m, done)
 }
 
 // Leave ends the client's membership; leaving a room that it is not in does nothing.

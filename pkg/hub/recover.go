@@ -43,16 +43,17 @@ type joining struct {
 
 // JoinLog makes the client a member of a room with history. done is called once, when the client's place in the log is known:
 // what it is given there, then what is left of a recovery, and then live messages reach the client in order, each offset once.
-// While the log cannot be read, the join waits. JoinLog does not block. Joining again only calls done.
-func (h *Hub) JoinLog(c *Client, room string, wanted Wanted, done func(protocol.Recovery)) {
+// While the log cannot be read, the join waits. JoinLog does not block. Joining again only calls done. It returns false, and
+// never calls done, if too many joins of this client and room wait already.
+func (h *Hub) JoinLog(c *Client, room string, wanted Wanted, done func(protocol.Recovery)) bool {
 	m, again := membership(c, room), true
 	if m == nil {
-		m, again = &Membership{channel: h.acquire(backplane.Target{Kind: backplane.Room, ID: room}), client: c, index: notMember}, false
+		m, again = newMembership(h.acquire(backplane.Target{Kind: backplane.Room, ID: room}), c), false
 		c.rooms = append(c.rooms, m)
 	} else {
 		wanted = Wanted{}
 	}
-	m.channel.whenLive(func() { h.startJoining(&joining{hub: h, membership: m, wanted: wanted, done: done, again: again}) })
+	return m.channel.whenLive(m, func() { h.startJoining(&joining{hub: h, membership: m, wanted: wanted, done: done, again: again}) })
 }
 
 // startJoining runs the join on a goroutine, unless the channel's place is known and nothing of the log is wanted.
