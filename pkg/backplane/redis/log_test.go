@@ -287,6 +287,50 @@ func TestNoKeyLivesForever(t *testing.T) {
 	}
 }
 
+func TestBytesAreThoseOfBodiesWhateverIsExcluded(t *testing.T) {
+	server := redistest.Start(t)
+	b, _ := start(t, Options{URL: server.URL()})
+	for _, exclude := range []string{"", "c-1", strings.Repeat("x", 127), strings.Repeat("x", 128), strings.Repeat("x", 255)} {
+		target := room("excluding " + strconv.Itoa(len(exclude)))
+		m := &backplane.Message{
+			Target: target, Exclude: exclude, Body: []byte(strings.Repeat("b", 100)), Keep: &backplane.Keep{Size: 100, TTL: time.Hour, MaxBytes: 1000},
+		}
+		for range 25 {
+			mustKeep(t, b, m)
+		}
+		if page := readAll(t, b, target); len(page.Messages) != 10 || page.Oldest != 16 {
+			t.Errorf("with an exclude of %d bytes the log holds %d messages from %d, want 10 from 16", len(exclude), len(page.Messages), page.Oldest)
+		}
+		// The bound is lifted, and set again.
+		m.Keep = hour()
+		mustKeep(t, b, m)
+		mustKeep(t, b, m)
+		m.Keep = &backplane.Keep{Size: 100, TTL: time.Hour, MaxBytes: 500}
+		mustKeep(t, b, m)
+		if page := readAll(t, b, target); len(page.Messages) != 5 || page.Newest != 28 {
+			t.Errorf("with an exclude of %d bytes and half the bound the log holds %d messages up to %d, want 5 up to 28", len(exclude), len(page.Messages), page.Newest)
+		}
+	}
+}
+
+func TestALogWithoutItsMetaIsNotTakenOver(t *testing.T) {
+	server := redistest.Start(t)
+	b, _ := start(t, Options{URL: server.URL(), Cluster: "c"})
+	target := room("torn")
+	for range 5 {
+		mustKeep(t, b, kept(target, "old"))
+	}
+	if err := admin(t, server.Addr).Del(t.Context(), "c:{r:torn}:meta").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if receipt := mustKeep(t, b, kept(target, "new")); receipt.Offset != 1 {
+		t.Errorf("the next message got %+v, want offset 1 of a new epoch", receipt)
+	}
+	if page := readAll(t, b, target); page.Oldest != 1 || !slices.Equal(bodiesOf(page), []string{"new"}) {
+		t.Errorf("the log is %q from %d, want only what the new epoch knows", bodiesOf(page), page.Oldest)
+	}
+}
+
 func TestWritersThatAreGoneAreForgotten(t *testing.T) {
 	server := redistest.Start(t)
 	client := admin(t, server.Addr)
