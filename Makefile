@@ -62,6 +62,14 @@ test-chart: ## Check the Helm chart: lint, every object against a real API serve
 e2e: ## Run the end-to-end tests on the cluster of `make cluster-up`
 	@hack/e2e.sh $(ARGS)
 
+.PHONY: bench
+bench: ## Compare with other servers, write docs/performance.md (half an hour; ARGS="-short" for a look, "-run room", "-h")
+	@hack/bench.sh $(ARGS)
+
+.PHONY: bench-micro
+bench-micro: ## Run the Go benchmarks here and at the last commit, and compare them (BASE=commit, ARGS="FanOut")
+	@hack/bench-micro.sh $(ARGS)
+
 .PHONY: lint
 lint: ## Run the linters
 	@$(call tool,golangci-lint) run ./...

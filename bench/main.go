@@ -25,6 +25,7 @@ func main() {
 		names    = flag.String("only", "", "comma list of contestants; empty: all")
 		short    = flag.Bool("short", false, "run everything small, once: shows that it works, measures nothing")
 		profiles = flag.String("profile", "", "folder for CPU profiles of our gateways")
+		document = flag.String("docs", "", "document that gets the table and the chart, if everything was run")
 	)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -63,7 +64,25 @@ func main() {
 	}
 	run(ctx, entries, *rounds, results)
 	results.Text(os.Stdout)
+	if *short && failures > 0 {
+		fmt.Fprintf(os.Stderr, "%d scenarios failed\n", failures)
+		os.Exit(1)
+	}
+	switch {
+	case *short || ctx.Err() != nil:
+	case *document == "" || *rows != "." || *names != "":
+		fmt.Println(results.Markdown(report.Machine(), ""))
+	default:
+		if err := results.Write(*document, report.Machine()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Println("written into", *document)
+	}
 }
+
+// failures counts scenarios that could not be measured.
+var failures int
 
 // writePolicy writes settings that let everybody publish everywhere.
 func writePolicy() (string, error) {
@@ -111,6 +130,7 @@ func run(ctx context.Context, entries []entry, rounds int, results *report.Resul
 			}
 			if err != nil {
 				failed[i] = true
+				failures++
 				fmt.Fprintf(os.Stderr, "%s %s, %s: %v\n", e.scenario.Name, e.scenario.Metric, e.env.Contestant.Name, err)
 			}
 			results.Add(e.scenario, e.env.Contestant, round, values, err)

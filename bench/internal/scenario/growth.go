@@ -10,7 +10,7 @@ import (
 	"github.com/wscluster/wscluster/bench/internal/contestant"
 )
 
-// ours says that a scenario is about our own growth, not a comparison; the bare loop has no rooms and no nodes.
+// ours says that a scenario is about our own growth, not a comparison.
 func ours(c *contestant.Contestant) bool { return c.Name == "wscluster" }
 
 // growthRate is the messages a second of the growth scenarios: what is varied must be the only difference.
@@ -30,9 +30,11 @@ func Growth() []Scenario {
 		}))
 	}
 	for _, bytes := range []int{128, 1024, 4096} {
-		list = append(list, growth("bytes", fmt.Sprintf("%d bytes", bytes), func(ctx context.Context, e *Env) (Session, error) {
+		sc := growth("bytes", fmt.Sprintf("%d bytes", bytes), func(ctx context.Context, e *Env) (Session, error) {
 			return e.manyBytes(ctx, bytes)
-		}))
+		})
+		sc.Fits = func(c *contestant.Contestant) bool { return ours(c) || c.Name == "bare" }
+		list = append(list, sc)
 	}
 	return list
 }
@@ -55,7 +57,7 @@ func (e *Env) manyRooms(ctx context.Context, rooms int) (Session, error) {
 	o.Publishers, o.PublishersStayOut = 50, true
 	o.Subscribers = 1_000
 	o.RoomsPerSubscriber = o.Rooms * 10 / o.Subscribers
-	return e.load(ctx, d, o, perDelivery)
+	return e.load(ctx, d, o, atGrowthRate)
 }
 
 // manyPods has 200 rooms of 10 with members on up to as many pods as there are members; all publishers are on one.
@@ -69,32 +71,41 @@ func (e *Env) manyPods(ctx context.Context, pods int) (Session, error) {
 	o.Rooms = e.size(200, 10)
 	o.Publishers, o.Subscribers = o.Rooms, 9*o.Rooms
 	o.URLs = inBlocks(d.URLs, o.Rooms)
-	return e.load(ctx, d, o, perDelivery)
+	return e.load(ctx, d, o, atGrowthRate)
 }
 
+// manyBytes is one room of 200 on one node with larger and larger messages. The bare loop does the same: what it pays more is the
+// price of the copies in the kernel, which nobody can do without.
 func (e *Env) manyBytes(ctx context.Context, bytes int) (Session, error) {
-	d, err := e.deploy(2, true)
+	d, err := e.deploy(1, false)
 	if err != nil {
 		return nil, err
 	}
 	o := e.options(d.Cluster)
-	o.Rooms = e.size(200, 10)
-	o.Publishers, o.Subscribers = o.Rooms, 9*o.Rooms
-	o.URLs = inBlocks(d.URLs, o.Rooms)
+	o.Publishers, o.Subscribers = 1, e.size(200, 20)-1
 	o.PayloadBytes = bytes
-	return e.load(ctx, d, o, perDelivery)
+	return e.load(ctx, d, o, func(s *loaded, ctx context.Context) ([]Value, error) {
+		return s.perDelivery(ctx, bench.Load{Outstanding: 1, Duration: s.duration(time.Second)})
+	})
 }
 
-// perDelivery measures growthRate.
-func perDelivery(s *loaded, ctx context.Context) ([]Value, error) {
-	if _, err := publish(ctx, s.generator, bench.Load{Rate: growthRate, Duration: s.duration(200 * time.Millisecond)}); err != nil {
+// atGrowthRate measures the rate that all growth scenarios over Redis have.
+func atGrowthRate(s *loaded, ctx context.Context) ([]Value, error) {
+	return s.perDelivery(ctx, bench.Load{Rate: growthRate, Duration: s.duration(2 * time.Second), Grace: 2 * time.Second})
+}
+
+// perDelivery measures one load after a short one of the same kind.
+func (s *loaded) perDelivery(ctx context.Context, l bench.Load) ([]Value, error) {
+	warm := l
+	warm.Duration = s.duration(200 * time.Millisecond)
+	if _, err := publish(ctx, s.generator, warm); err != nil {
 		return nil, err
 	}
 	c, err := startCost(s.Processes...)
 	if err != nil {
 		return nil, err
 	}
-	phase, err := publish(ctx, s.generator, bench.Load{Rate: growthRate, Duration: s.duration(2 * time.Second), Grace: 2 * time.Second})
+	phase, err := publish(ctx, s.generator, l)
 	if err != nil {
 		return nil, err
 	}

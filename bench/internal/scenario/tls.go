@@ -58,19 +58,7 @@ func (e *Env) overTLS(ctx context.Context, secure bool) (Session, error) {
 	}
 	o.Publishers, o.Subscribers = 1, e.size(2000, 50)-1
 	return e.load(ctx, d, o, func(s *loaded, ctx context.Context) ([]Value, error) {
-		if _, err := publish(ctx, s.generator, bench.Load{Outstanding: 1, Duration: s.duration(100 * time.Millisecond)}); err != nil {
-			return nil, err
-		}
-		c, err := startCost(s.Processes...)
-		if err != nil {
-			return nil, err
-		}
-		phase, err := publish(ctx, s.generator, bench.Load{Outstanding: 1, Duration: s.duration(time.Second)})
-		if err != nil {
-			return nil, err
-		}
-		micros, err := c.per(phase.Delivered)
-		return []Value{{"", "µs a delivery", micros}}, err
+		return s.perDelivery(ctx, bench.Load{Outstanding: 1, Duration: s.duration(time.Second)})
 	})
 }
 
