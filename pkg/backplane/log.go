@@ -33,7 +33,7 @@ type Keep struct {
 // log, trimming it, remembering the idempotency key and passing the message on are one atomic step: a subscriber that sees a
 // hole in the offsets has missed a message, and finds it in the log.
 type Log interface {
-	// ReadLog returns messages of the target's log, oldest first. It blocks for one round trip to the store, at most until
+	// ReadLog returns messages of the target's log in the cursor's direction. It blocks for one round trip to the store, at most until
 	// ctx ends; the error then wraps ErrUnavailable. The result is the caller's.
 	ReadLog(ctx context.Context, t Target, from Cursor) (Page, error)
 }

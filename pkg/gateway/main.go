@@ -45,6 +45,7 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	logger := newLogger(s, stderr)
+	tuneRuntime(logger)
 	for _, key := range settings.NotYet(s) {
 		logger.Warn("not in this version", "setting", key)
 	}

@@ -102,6 +102,9 @@ func (s *session) do(c *protocol.Command) *protocol.Error {
 
 func (s *session) join(c *protocol.Command) *protocol.Error {
 	live := s.gateway.live.Load()
+	if (c.Recover || c.History > 0) && len(c.ID) == 0 {
+		return &protocol.Error{Code: protocol.CodeBadRequest, Message: "recover and history need an id: the ack carries the messages"}
+	}
 	target, member := s.client.RoomTarget(c.RoomID)
 	if err := live.policies.CanJoin(s.identity.Load(), target.ID); err != nil {
 		return refusal(err)

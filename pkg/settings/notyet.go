@@ -1,5 +1,7 @@
 package settings
 
+import "slices"
+
 // NotYet lists the keys that are set but not built in this version: they are validated, and change nothing. The process
 // logs each once. This is the only place that knows.
 func NotYet(s Settings) []string {
@@ -9,14 +11,8 @@ func NotYet(s Settings) []string {
 			keys = append(keys, key)
 		}
 	}
-	history, presence := false, false
-	for _, policy := range s.Rooms {
-		history = history || policy.History != nil
-		presence = presence || policy.Presence
-	}
-	add(history, "rooms.history")
+	presence := slices.ContainsFunc(s.Rooms, func(p RoomPolicy) bool { return p.Presence })
 	add(presence, "rooms.presence")
-	add(s.Inbox != nil, "inbox")
 	add(s.Limits.MaxConnectionsPerUser > 0, "limits.maxConnectionsPerUser")
 	if backplane, err := parseBackplane(s.Backplane); err == nil && len(backplane.hosts) > 0 {
 		add(backplane.scheme != "redis" && backplane.scheme != "rediss", "backplane "+backplane.scheme+"://")
