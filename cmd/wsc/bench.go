@@ -102,6 +102,9 @@ func runBench(command *cobra.Command, o bench.Options, f benchFlags) error {
 		return err
 	}
 	defer g.Close()
+	if err := g.ValidateLoad(f.load); err != nil {
+		return err
+	}
 	progress := func(format string, args ...any) {
 		if !f.asJSON {
 			fmt.Fprintf(command.ErrOrStderr(), format+"\n", args...)

@@ -57,13 +57,13 @@ func writeSize(w io.Writer, load sizing.Load, c sizing.Cluster) error {
 	fmt.Fprintf(t, "Load\t%s connections, %s messages/s, each to %s members: %s deliveries/s\n", count(load.Connections), count(load.MessagesPerSecond), count(load.MembersPerRoom), count(c.Deliveries))
 	fmt.Fprintf(t, "Gateway pods\t%s (decided by the %s), each with up to %s connections\n", count(c.Pods), decided(c.Bound), count(math.Ceil(load.Connections/c.Pods)))
 	fmt.Fprintf(t, "CPU\t%s cores in use, of %s\n", count(c.Cores), count(c.Pods*load.CoresPerPod))
-	fmt.Fprintf(t, "Memory limit\t%s a pod (with one pod missing, and as much again for bursts)\n", bytes(c.BytesPerPod))
+	fmt.Fprintf(t, "Memory limit\t%s a pod (with one pod missing, and as much again for bursts)\n", inBytes(c.BytesPerPod))
 	fmt.Fprintf(t, "Spread\ta message goes to %s pods on average\n", count(c.PodsPerMessage))
 	redis := "one Redis"
 	if c.RedisShards > 1 {
 		redis = fmt.Sprintf("a Redis Cluster of %s shards", count(c.RedisShards))
 	}
-	fmt.Fprintf(t, "Redis\t%s: %s cores in use, %s for subscriptions (histories come on top)\n", redis, count(c.RedisCores), bytes(c.RedisBytes))
+	fmt.Fprintf(t, "Redis\t%s: %s cores in use, %s for subscriptions (histories come on top)\n", redis, count(c.RedisCores), inBytes(c.RedisBytes))
 	if load.Connections > 18_000 || load.MessagesPerSecond > 2_000 {
 		fmt.Fprintln(t, "\tExtrapolated: measured were 18,000 connections on a pod and 2,000 messages a second (docs/scale.md).")
 	}
@@ -92,7 +92,8 @@ func count(x float64) string {
 	return text
 }
 
-func bytes(x float64) string {
+// inBytes writes an amount of memory.
+func inBytes(x float64) string {
 	switch {
 	case x >= 1<<30:
 		return fmt.Sprintf("%.1f GiB", x/(1<<30))

@@ -40,6 +40,12 @@ const (
 	retryPublish = 50 * time.Millisecond
 )
 
+// ValidateLoad returns one sentence about what is wrong with a load, before anybody connects for it.
+func (g *Generator) ValidateLoad(l Load) error {
+	_, err := l.validate(&g.options)
+	return err
+}
+
 // Publish publishes as load says, waits for the last deliveries, and returns what came of it. It ends early with ctx.
 func (g *Generator) Publish(ctx context.Context, l Load) (*Phase, error) {
 	l, err := l.validate(&g.options)

@@ -98,7 +98,7 @@ func Run(ctx context.Context, options Options, l Load) (*Report, error) {
 		return nil, err
 	}
 	defer g.Close()
-	if _, err := l.validate(&g.options); err != nil {
+	if err := g.ValidateLoad(l); err != nil {
 		return nil, err
 	}
 	if err := g.Connect(ctx); err != nil {
