@@ -69,6 +69,8 @@ var (
 	upDesc            = describe("backplane_up", "1 while the link to the backplane is up.")
 	reconnectsDesc    = describe("backplane_reconnects_total", "Links to the backplane that were made anew after the first.")
 	subscriptionsDesc = describe("backplane_subscriptions", "Rooms and users that this process is subscribed to.")
+	repairsDesc       = describe("gap_repairs_total", "Reads of a room's log because messages of it may have been missed.")
+	lostDesc          = describe("messages_lost_total", "Missed messages that a log had forgotten when it was read for them.")
 	readyDesc         = describe("ready", "1 while /readyz succeeds.")
 )
 
@@ -108,6 +110,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(upDesc, number(link.Up))
 	counter(reconnectsDesc, link.Reconnects)
 	gauge(subscriptionsDesc, float64(link.Subscriptions))
+	counter(repairsDesc, stats.Repairs)
+	counter(lostDesc, stats.Lost)
 	gauge(readyDesc, number(m.gateway.notReady() == ""))
 }
 
