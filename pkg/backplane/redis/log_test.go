@@ -142,6 +142,61 @@ func TestCutLinksLoseDoubleOrReorderNothingThatIsKept(t *testing.T) {
 	}
 }
 
+// A Redis that hangs has taken commands that were given up meanwhile. When it goes on, it may carry them out before or after
+// what is sent then, but never so that they come between or behind later ones.
+func TestWhatAHangingRedisCarriesOutLateKeepsItsOrder(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	b, sink := start(t, Options{URL: server.URL(), Timing: Timing{Publish: 400 * time.Millisecond, Dial: 200 * time.Millisecond}})
+	target := room("hang")
+	b.Subscribe(target)
+	sink.AwaitSubscribed(target, 1)
+	n, confirmed := 0, map[string]bool{}
+	publish := func(count int) (failed int) {
+		var outcomes []<-chan backplanetest.Outcome
+		first := n
+		for range count {
+			outcomes = append(outcomes, backplanetest.PublishAsync(t, b, kept(target, strconv.Itoa(n))))
+			n++
+			time.Sleep(2 * time.Millisecond)
+		}
+		for i, outcome := range outcomes {
+			if o := <-outcome; o.Err != nil {
+				failed++
+			} else {
+				confirmed[strconv.Itoa(first+i)] = true
+			}
+		}
+		return failed
+	}
+	for range 3 {
+		publish(20)
+		server.Pause()
+		if failed := publish(50); failed == 0 {
+			t.Error("nothing failed while Redis hung")
+		}
+		server.Resume()
+		// Both what was given up and what comes now are on their way.
+		publish(50)
+		awaitUp(t, b)
+		publish(20)
+	}
+	last, found := -1, 0
+	for _, body := range bodiesOf(readAll(t, b, target)) {
+		i, err := strconv.Atoi(body)
+		if err != nil || i <= last {
+			t.Fatalf("message %s is behind %d in the log", body, last)
+		}
+		last = i
+		if confirmed[body] {
+			found++
+		}
+	}
+	if found != len(confirmed) || found < 100 {
+		t.Errorf("%d of %d confirmed messages are in the log", found, len(confirmed))
+	}
+}
+
 // What was given up, and reaches Redis after all behind what followed it, must not come any more.
 func TestAnOvertakenAttemptIsNotAppended(t *testing.T) {
 	server := redistest.Start(t)
