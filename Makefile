@@ -58,10 +58,6 @@ test-browser: ## Test the demo chat in a headless Chromium
 test-chart: ## Check the Helm chart: lint, every object against a real API server, the same objects as config/default
 	@hack/test.sh --needs chart $(ARGS) ./test/chart/...
 
-.PHONY: e2e
-e2e: ## Run the end-to-end tests on the cluster of `make cluster-up`
-	@hack/e2e.sh $(ARGS)
-
 .PHONY: bench
 bench: ## Compare with other servers, write docs/performance.md (half an hour; ARGS="-short" for a look, "-run room", "-h")
 	@hack/bench.sh $(ARGS)
