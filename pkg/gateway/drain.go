@@ -32,7 +32,7 @@ func (g *Gateway) drain(hard context.Context) {
 	if plan.hurried {
 		g.metrics.drainHurried.Set(1)
 		g.logger.Warn("the drain timeout is too short for the drain rate: clients are sent away faster", "connections", len(sessions),
-			"timeout", settings.Timeout.String(), "rate", settings.Rate, "needed_timeout", (time.Duration(len(sessions))*time.Second/time.Duration(settings.Rate) + moveGrace).String())
+			"timeout", settings.Timeout.String(), "rate", settings.Rate, "needed_timeout", (time.Duration(len(sessions))*time.Second/time.Duration(settings.Rate) + 2*moveGrace).String())
 	}
 	g.move(hard, sessions, protocol.ReconnectDraining, socket.Draining, plan)
 	end := time.Now().Add(plan.grace)
