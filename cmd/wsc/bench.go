@@ -121,7 +121,7 @@ func runBench(command *cobra.Command, o bench.Options, f benchFlags) error {
 	if phase == nil {
 		return err
 	}
-	g.AwaitReturn(f.load.Grace)
+	g.AwaitReturn(ctx, f.load.Grace)
 	report := g.Report(phase)
 	if f.asJSON {
 		encoder := json.NewEncoder(command.OutOrStdout())

@@ -39,8 +39,8 @@ func startNode(t *testing.T, name string, plane backplane.Backplane, change func
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, drain := context.WithCancel(context.Background())
-	hard, cut := context.WithCancel(context.Background())
+	ctx, drain := context.WithCancel(context.WithoutCancel(t.Context()))
+	hard, cut := context.WithCancel(context.WithoutCancel(t.Context()))
 	n := &node{Gateway: g, url: "ws://" + g.Addr().String() + "/ws", drain: drain, done: make(chan struct{})}
 	n.kill = func() {
 		cut()

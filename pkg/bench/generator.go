@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -180,14 +181,14 @@ var errNotConnected = errors.New("not every client could connect")
 
 // troubles says in words what went wrong so far.
 func (g *Generator) troubles() string {
-	text := ""
+	var text strings.Builder
 	for why, n := range g.connectFails {
-		text += fmt.Sprintf("; %d attempts failed: %s", n, why)
+		fmt.Fprintf(&text, "; %d attempts failed: %s", n, why)
 	}
 	for code, sentence := range g.sentences {
-		text += fmt.Sprintf("; %s: %s", code, sentence)
+		fmt.Fprintf(&text, "; %s: %s", code, sentence)
 	}
-	return text
+	return text.String()
 }
 
 // wait returns nil once done, called with the lock held, is true.

@@ -46,7 +46,7 @@ func (h *histogram) quantile(q float64) time.Duration {
 	}
 	rank := uint64(math.Ceil(q * float64(h.n)))
 	var seen uint64
-	for bucket, count := range h.counts {
+	for bucket, count := range &h.counts {
 		if seen += count; count > 0 && seen >= rank {
 			return min(h.max, time.Duration(histogramUpper(bucket))*time.Microsecond)
 		}

@@ -96,7 +96,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Dialect == nil {
 		o.Dialect = &wscluster{options: &o}
 	}
-	return o, o.validate()
+	err := o.validate()
+	return o, err
 }
 
 func defaultTo[T comparable](field *T, value T) {

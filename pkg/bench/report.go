@@ -108,13 +108,14 @@ func Run(ctx context.Context, options Options, l Load) (*Report, error) {
 	if phase == nil {
 		return nil, err
 	}
-	g.AwaitReturn(l.Grace)
+	g.AwaitReturn(ctx, l.Grace)
 	return g.Report(phase), nil
 }
 
-// AwaitReturn waits, at most for the grace, until every client that was thrown out is back.
-func (g *Generator) AwaitReturn(grace time.Duration) {
-	ctx, cancel := context.WithTimeout(g.ctx, max(grace, time.Second))
+// AwaitReturn waits, at most for the grace, until every client that was thrown out is back. That ctx has ended, as after a
+// Ctrl-C that cut a run short, does not cut this short.
+func (g *Generator) AwaitReturn(ctx context.Context, grace time.Duration) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(grace, time.Second))
 	defer cancel()
 	_ = g.wait(ctx, func() bool { return g.ready+g.givenUp >= len(g.clients) }) // who is not back is in the report
 }
