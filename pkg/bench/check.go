@@ -53,7 +53,9 @@ const (
 type witness struct {
 	views [][]view // by place, then by stream of the room; nil until it has joined
 	away  []interval
-	gone  bool
+	// denied are the times that the server could not recover for this client, and said so.
+	denied []interval
+	gone   bool
 }
 
 // view is what one client saw of one stream.
@@ -132,6 +134,16 @@ func (k *checker) fault(now time.Duration) {
 		return
 	}
 	k.faults = append(k.faults, interval{from, to})
+}
+
+// notRecovered tells that the server said to a client that came back that what it missed is gone.
+func (k *checker) notRecovered(client int, now time.Duration) {
+	w := &k.clients[client]
+	from := now - k.margin
+	if n := len(w.away); n > 0 {
+		from = min(from, w.away[n-1].from)
+	}
+	w.denied = append(w.denied, interval{from, now})
 }
 
 // newEpoch tells that the server declared a room's log lost.

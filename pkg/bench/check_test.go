@@ -161,6 +161,18 @@ func TestTheCheckFindsWhatWentWrong(t *testing.T) {
 			want: CheckResult{Messages: 3, Acked: 3, Owed: 6, Delivered: 4, Declared: 2},
 		},
 		{
+			name: "with history a client that comes back to a lost log is told so", history: true,
+			story: func(s *script) {
+				s.send(6)
+				s.get(1, 1, 1)
+				s.left(1, at(11)) // messages 2 to 6 were sent in seconds 11 to 15
+				s.notRecovered(1, at(14))
+				s.joined(1, at(14))
+				s.get(2, 2, 1, 2, 3, 4, 5, 6)
+			},
+			want: CheckResult{Messages: 6, Acked: 6, Owed: 12, Delivered: 7, Declared: 4, Lost: 1},
+		},
+		{
 			name: "two members saw one message at different offsets", history: true,
 			story: func(s *script) {
 				s.send(1).get(1, 1, 1).get(2, 2, 1)

@@ -144,7 +144,7 @@ func (k *checker) missing(client, room, stream int, v *view) {
 func (k *checker) blame(client, room int, at time.Duration) {
 	c, r := k.client(client), k.room(room)
 	switch {
-	case within(k.epochs[room], at):
+	case within(k.epochs[room], at), within(k.clients[client].denied, at):
 		k.result.Declared++
 		c.Declared++
 		r.Declared++

@@ -60,13 +60,18 @@ func startNode(t *testing.T, name string, plane backplane.Backplane, change func
 // startNodes runs gateways on one Redis.
 func startNodes(t *testing.T, server *redistest.Server, names ...string) []*node {
 	t.Helper()
+	return startNodesWith(t, server, nil, names...)
+}
+
+func startNodesWith(t *testing.T, server *redistest.Server, change func(*settings.Settings), names ...string) []*node {
+	t.Helper()
 	nodes := make([]*node, 0, len(names))
 	for _, name := range names {
 		plane, err := redis.New(redis.Options{URL: server.URL(), Cluster: "bench", Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		nodes = append(nodes, startNode(t, name, plane, nil))
+		nodes = append(nodes, startNode(t, name, plane, change))
 	}
 	return nodes
 }

@@ -7,7 +7,7 @@ func (g *Generator) joinPosition(c *Conn, place int, epoch string, offset int64,
 	}
 	p := &c.client.positions[place]
 	if lost && g.check != nil {
-		g.check.newEpoch(g.topology.appendRooms(nil, c.client.number)[place], g.now)
+		g.check.notRecovered(c.client.number, g.now)
 	}
 	if p.epoch != epoch {
 		*p = position{epoch: epoch, offset: offset}
