@@ -1,0 +1,112 @@
+package scenario
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wscluster/wscluster/pkg/bench"
+)
+
+// Endurance is what an hour brings, in minutes: 18,000 connections in rooms of 10 on one node, and traffic without a pause.
+// Memory must not grow, and collecting garbage must not be felt.
+func Endurance() Scenario {
+	return Scenario{
+		Name: "endurance", Title: "18,000 connections in rooms of 10, 360,000 messages", Fits: ours, Alone: true,
+		Prepare: func(ctx context.Context, e *Env) (Session, error) {
+			d, err := e.deploy(1, true)
+			if err != nil {
+				return nil, err
+			}
+			o := e.options(d.Cluster)
+			o.Rooms = e.size(1800, 20)
+			o.Publishers, o.Subscribers = o.Rooms, 9*o.Rooms
+			return e.load(ctx, d, o, (*loaded).endurance)
+		},
+	}
+}
+
+func (s *loaded) endurance(ctx context.Context) ([]Value, error) {
+	const parts = 6
+	length := s.duration(30 * time.Second)
+	server := s.Processes[0]
+	before, err := s.garbage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := startCost(server)
+	if err != nil {
+		return nil, err
+	}
+	var resident []float64
+	var delivered uint64
+	for range parts {
+		phase, err := publish(ctx, s.generator, bench.Load{Rate: 2000, Duration: length, Grace: 2 * time.Second})
+		if err != nil {
+			return nil, err
+		}
+		if err := complete(phase); err != nil {
+			return nil, err
+		}
+		delivered += phase.Delivered
+		rss, err := server.RSS()
+		if err != nil {
+			return nil, err
+		}
+		resident = append(resident, float64(rss)/1e6)
+	}
+	micros, err := c.per(delivered)
+	if err != nil {
+		return nil, err
+	}
+	after, err := s.garbage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []Value{
+		{"memory after a sixth", "MB resident", resident[0]},
+		{"memory at the end", "MB resident", resident[parts-1]},
+		{"CPU", "µs a delivery", micros},
+		{"garbage collections", "a minute", (after.collections - before.collections) / (parts * length.Minutes())},
+		{"longest pause for one, ever", "ms", after.longest * 1000},
+	}, nil
+}
+
+// garbage is what the Go runtime says of its collector: how often it ran, and the longest time that it stopped everything for,
+// in seconds.
+type garbage struct{ collections, longest float64 }
+
+// garbage reads a gateway's metrics.
+func (s *loaded) garbage(ctx context.Context) (g garbage, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Ops[0]+"/metrics", http.NoBody)
+	if err != nil {
+		return g, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return g, err
+	}
+	defer response.Body.Close()
+	wanted := map[string]*float64{
+		"go_gc_duration_seconds_count":         &g.collections,
+		`go_gc_duration_seconds{quantile="1"}`: &g.longest,
+	}
+	found := 0
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		if field := wanted[name]; field != nil {
+			if *field, err = strconv.ParseFloat(value, 64); err != nil {
+				return g, err
+			}
+			found++
+		}
+	}
+	if found != len(wanted) {
+		return g, fmt.Errorf("the gateway's metrics have %d of %d values about garbage", found, len(wanted))
+	}
+	return g, nil
+}
