@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -52,7 +51,7 @@ func start(t *testing.T, plane string, change func(*settings.Settings)) *node {
 		change(&s)
 	}
 	n := &node{log: &logBuffer{}, done: make(chan struct{})}
-	logger := slog.New(slog.NewJSONHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := newLogger(s, n.log)
 	var b backplane.Backplane = memory.New()
 	var err error
 	if plane != "memory://" {

@@ -21,8 +21,8 @@ import (
 	"github.com/wscluster/wscluster/pkg/protocol"
 )
 
-// binary builds cmd/gateway once for all tests.
-var binary = sync.OnceValues(func() (string, error) {
+// gatewayBinary builds cmd/gateway once for all tests.
+var gatewayBinary = sync.OnceValues(func() (string, error) {
 	folder, err := os.MkdirTemp("", "wscluster-gateway-")
 	if err != nil {
 		return "", err
@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 
 func command(t *testing.T, environ []string, args ...string) *exec.Cmd {
 	t.Helper()
-	path, err := binary()
+	path, err := gatewayBinary()
 	if err != nil {
 		t.Fatalf("build the gateway: %v", err)
 	}
