@@ -17,7 +17,10 @@ import (
 	"github.com/wscluster/wscluster/bench/internal/scenario"
 )
 
-func main() {
+func main() { os.Exit(compare()) }
+
+// compare runs everything and returns the exit status.
+func compare() int {
 	var (
 		binaries = flag.String("bin", "", "folder with the built servers")
 		rounds   = flag.Int("rounds", 3, "how often everything is measured; the rounds are interleaved")
@@ -33,7 +36,7 @@ func main() {
 	want, err := regexp.Compile(*rows)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "-run:", err)
-		os.Exit(2)
+		return 2
 	}
 	if *short {
 		*rounds = 1
@@ -42,7 +45,7 @@ func main() {
 	anyone, err := writePolicy()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		return 1
 	}
 	defer os.Remove(anyone)
 	var entries []entry
@@ -64,9 +67,10 @@ func main() {
 	}
 	run(ctx, entries, *rounds, results)
 	results.Text(os.Stdout)
-	if *short && failures > 0 {
-		fmt.Fprintf(os.Stderr, "%d scenarios failed\n", failures)
-		os.Exit(1)
+	status := 0
+	if failures > 0 {
+		fmt.Fprintf(os.Stderr, "%d measurements failed: their cells are empty\n", failures)
+		status = 1
 	}
 	switch {
 	case *short || ctx.Err() != nil:
@@ -75,10 +79,11 @@ func main() {
 	default:
 		if err := results.Write(*document, report.Machine()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			return 1
 		}
 		fmt.Println("written into", *document)
 	}
+	return status
 }
 
 // failures counts scenarios that could not be measured.

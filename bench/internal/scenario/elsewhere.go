@@ -31,7 +31,7 @@ func Elsewhere() Scenario {
 			o.URLs = d.URLs[:1]
 			o.Rooms = e.size(200, 10)
 			o.Publishers, o.Subscribers = o.Rooms, o.Rooms
-			s, err := e.load(ctx, d, o, (*loaded).elsewhere)
+			s, err := e.load(ctx, d, o, elsewhere)
 			if err != nil {
 				bystanders.Close()
 				return nil, err
@@ -52,7 +52,7 @@ func (s *withBystanders) Close() {
 	s.bystanders.Close()
 }
 
-func (s *loaded) elsewhere(ctx context.Context) ([]Value, error) {
+func elsewhere(ctx context.Context, s *loaded) ([]Value, error) {
 	other := s.Processes[1]
 	length := s.duration(2 * time.Second)
 	// What the pod uses with nothing going on is not the messages' fault.

@@ -25,12 +25,12 @@ func Endurance() Scenario {
 			o := e.options(d.Cluster)
 			o.Rooms = e.size(1800, 20)
 			o.Publishers, o.Subscribers = o.Rooms, 9*o.Rooms
-			return e.load(ctx, d, o, (*loaded).endurance)
+			return e.load(ctx, d, o, endurance)
 		},
 	}
 }
 
-func (s *loaded) endurance(ctx context.Context) ([]Value, error) {
+func endurance(ctx context.Context, s *loaded) ([]Value, error) {
 	const parts = 6
 	length := s.duration(30 * time.Second)
 	server := s.Processes[0]

@@ -84,13 +84,13 @@ func (e *Env) manyBytes(ctx context.Context, bytes int) (Session, error) {
 	o := e.options(d.Cluster)
 	o.Publishers, o.Subscribers = 1, e.size(200, 20)-1
 	o.PayloadBytes = bytes
-	return e.load(ctx, d, o, func(s *loaded, ctx context.Context) ([]Value, error) {
+	return e.load(ctx, d, o, func(ctx context.Context, s *loaded) ([]Value, error) {
 		return s.perDelivery(ctx, bench.Load{Outstanding: 1, Duration: s.duration(time.Second)})
 	})
 }
 
 // atGrowthRate measures the rate that all growth scenarios over Redis have.
-func atGrowthRate(s *loaded, ctx context.Context) ([]Value, error) {
+func atGrowthRate(ctx context.Context, s *loaded) ([]Value, error) {
 	return s.perDelivery(ctx, bench.Load{Rate: growthRate, Duration: s.duration(2 * time.Second), Grace: 2 * time.Second})
 }
 

@@ -29,7 +29,7 @@ func Outage() Scenario {
 			o.PublishersStayOut = true
 			o.StayClosed = false
 			o.FaultMargin = 2 * time.Second
-			return e.load(ctx, d, o, (*loaded).outage)
+			return e.load(ctx, d, o, outage)
 		},
 	}
 }
@@ -41,7 +41,7 @@ const (
 	outageAfter  = 4 * time.Second
 )
 
-func (s *loaded) outage(ctx context.Context) ([]Value, error) {
+func outage(ctx context.Context, s *loaded) ([]Value, error) {
 	before, length, after := outageBefore, outageLength, outageAfter
 	if s.Short {
 		before, length, after = 500*time.Millisecond, 500*time.Millisecond, 3*time.Second

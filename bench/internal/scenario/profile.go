@@ -11,7 +11,7 @@ import (
 	"github.com/wscluster/wscluster/bench/internal/contestant"
 )
 
-// profile takes CPU profiles of our gateways for d, if they are asked for. The returned function waits for them.
+// profile takes a CPU profile of one of our gateways for d, if they are asked for. The returned function waits for them.
 func (e *Env) profile(c *contestant.Cluster, name string, d time.Duration) (wait func()) {
 	if e.Profile == "" || len(c.Ops) == 0 {
 		return func() {}
@@ -19,11 +19,9 @@ func (e *Env) profile(c *contestant.Cluster, name string, d time.Duration) (wait
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for i, ops := range c.Ops {
-			if err := fetchProfile(ops, filepath.Join(e.Profile, fmt.Sprintf("%s-%d.pprof", name, i)), d); err != nil {
-				fmt.Fprintln(os.Stderr, "profile:", err)
-			}
-			break // the nodes do the same
+		// One is enough: the nodes do the same.
+		if err := fetchProfile(c.Ops[0], filepath.Join(e.Profile, name+".pprof"), d); err != nil {
+			fmt.Fprintln(os.Stderr, "profile:", err)
 		}
 	}()
 	return func() { <-done }

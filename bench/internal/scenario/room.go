@@ -21,7 +21,7 @@ func Room() Scenario {
 			}
 			o := e.options(d.Cluster)
 			o.Publishers, o.Subscribers = 1, e.size(2000, 50)-1
-			return e.load(ctx, d, o, func(s *loaded, ctx context.Context) (values []Value, err error) {
+			return e.load(ctx, d, o, func(ctx context.Context, s *loaded) (values []Value, err error) {
 				for _, outstanding := range []int{1, 8, 64} {
 					v, err := s.outstanding(ctx, outstanding)
 					if err != nil {

@@ -75,7 +75,7 @@ func Rooms() Scenario {
 			o.Rooms = e.size(200, 10)
 			o.Publishers, o.Subscribers = o.Rooms, 9*o.Rooms
 			o.URLs = inBlocks(d.URLs, o.Rooms)
-			return e.load(ctx, d, o, func(s *loaded, ctx context.Context) (values []Value, err error) {
+			return e.load(ctx, d, o, func(ctx context.Context, s *loaded) (values []Value, err error) {
 				for _, rate := range []int{500, 2000} {
 					v, err := s.rate(ctx, rate)
 					if err != nil {

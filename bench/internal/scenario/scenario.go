@@ -34,8 +34,8 @@ type Session interface {
 	Close()
 }
 
-// measure is what a session does: a method of loaded.
-type measure func(s *loaded, ctx context.Context) ([]Value, error)
+// measure is what a session does.
+type measure func(ctx context.Context, s *loaded) ([]Value, error)
 
 // loaded is a session with running nodes and connected clients.
 type loaded struct {
@@ -45,7 +45,7 @@ type loaded struct {
 	measure   measure
 }
 
-func (s *loaded) Measure(ctx context.Context) ([]Value, error) { return s.measure(s, ctx) }
+func (s *loaded) Measure(ctx context.Context) ([]Value, error) { return s.measure(ctx, s) }
 
 // Close ends the servers first: clients that are cut need no closing handshake.
 func (s *loaded) Close() {

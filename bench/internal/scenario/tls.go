@@ -57,7 +57,7 @@ func (e *Env) overTLS(ctx context.Context, secure bool) (Session, error) {
 		o.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
 	}
 	o.Publishers, o.Subscribers = 1, e.size(2000, 50)-1
-	return e.load(ctx, d, o, func(s *loaded, ctx context.Context) ([]Value, error) {
+	return e.load(ctx, d, o, func(ctx context.Context, s *loaded) ([]Value, error) {
 		return s.perDelivery(ctx, bench.Load{Outstanding: 1, Duration: s.duration(time.Second)})
 	})
 }

@@ -68,10 +68,10 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	c := &client{conn: conn, send: make(chan []byte, 256)}
 	go c.write()
-	h.read(c)
+	h.read(context.WithoutCancel(r.Context()), c)
 }
 
-func (h *hub) read(c *client) {
+func (h *hub) read(ctx context.Context, c *client) {
 	joined := map[string]bool{}
 	defer func() {
 		h.mu.Lock()
@@ -105,7 +105,7 @@ func (h *hub) read(c *client) {
 		if h.redis == nil {
 			h.broadcast(m.RoomID, out)
 		} else {
-			h.redis.Publish(context.Background(), globalChannel, out)
+			h.redis.Publish(ctx, globalChannel, out)
 		}
 	}
 }
