@@ -45,6 +45,9 @@ type Message struct {
 	// They are set on delivery and ignored on publishing.
 	Epoch  string
 	Offset int64
+	// Changes says who came to the room and who left it; there is no Body then. Only a backplane that is a Presence sets it, on
+	// delivery; it has no place in a publication.
+	Changes []Member
 
 	// The rest is for publishing only, and only for a backplane that is a Log; the others ignore it.
 

@@ -17,12 +17,14 @@ const patience = 10 * time.Second
 
 // Event is one call of a sink's method.
 type Event struct {
-	// Name is "deliver", "subscribed" or "interrupted".
+	// Name is "deliver", "changes", "subscribed" or "interrupted".
 	Name   string
 	Target backplane.Target
 	// Exclude, Body, Epoch and Offset are those of a delivered message.
 	Exclude, Body, Epoch string
 	Offset               int64
+	// Changes are those of a message with changes, as user=connections, a line each.
+	Changes string
 }
 
 // Sink records what a backplane tells it, and fails the test when a promise of backplane.Sink is broken.
@@ -59,6 +61,10 @@ func (s *Sink) Deliver(m *backplane.Message) {
 	defer s.leave(m.Target)
 	if s.OnDeliver != nil {
 		s.OnDeliver(m)
+	}
+	if m.Changes != nil {
+		s.record(Event{Name: "changes", Target: m.Target, Changes: membersText(m.Changes, "\n")})
+		return
 	}
 	s.record(Event{Name: "deliver", Target: m.Target, Exclude: m.Exclude, Body: string(m.Body), Epoch: m.Epoch, Offset: m.Offset})
 }

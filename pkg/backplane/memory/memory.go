@@ -1,5 +1,6 @@
 // Package memory is the backplane of a gateway that runs alone: what is published is delivered to this process's own sink,
-// and nothing leaves the process. It needs no Redis. Logs and idempotency keys are kept in the process's memory, and end with it.
+// and nothing leaves the process. It needs no Redis. Logs, idempotency keys and who is in a room are kept in the process's memory, and
+// end with it.
 //
 // Delivery happens inline, in the goroutine that publishes: the publisher must not hold a lock that the sink's Deliver takes.
 // When two goroutines publish to one target at the same time, one of them delivers for both, so that a target's messages
@@ -29,7 +30,7 @@ var (
 	errFull   = fmt.Errorf("%w: messages come faster than they can be delivered", backplane.ErrUnavailable)
 )
 
-// Backplane implements backplane.Backplane and backplane.Log within one process. All methods are safe for concurrent use.
+// Backplane implements backplane.Backplane, backplane.Log and backplane.Presence within one process. All methods are safe for concurrent use.
 type Backplane struct {
 	// Fixed by New and Start.
 	seed maphash.Seed
@@ -39,6 +40,7 @@ type Backplane struct {
 	closed        atomic.Bool
 	subscriptions atomic.Int64
 	waitingBytes  atomic.Int64
+	members       atomic.Int64 // users in rooms, a user once for each room
 	// busy counts goroutines that publish or tell of a subscription; idle is closed when it is 0 after Close.
 	busy     atomic.Int64
 	idle     chan struct{}
@@ -54,6 +56,7 @@ type Backplane struct {
 var (
 	_ backplane.Backplane = (*Backplane)(nil)
 	_ backplane.Log       = (*Backplane)(nil)
+	_ backplane.Presence  = (*Backplane)(nil)
 )
 
 // shard owns a part of the targets. The maps beside topics are nil while they would be empty.
@@ -61,6 +64,7 @@ type shard struct {
 	mu       sync.Mutex
 	topics   map[backplane.Target]*topic
 	logs     map[backplane.Target]*log
+	rosters  map[backplane.Target]*roster
 	keys     map[key]remembered
 	expiring []remembering // the keys, soonest first
 }

@@ -14,6 +14,7 @@ func TestContract(t *testing.T) {
 	open := func(*testing.T) backplane.Backplane { return memory.New() }
 	backplanetest.Run(t, open)
 	backplanetest.RunLog(t, open)
+	backplanetest.RunPresence(t, open)
 }
 
 func TestAMessageIsDeliveredAndConfirmedWhenPublishReturns(t *testing.T) {
