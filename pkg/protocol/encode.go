@@ -193,6 +193,46 @@ func AppendHistoryAck(dst, id []byte, at Position, messages []byte, next string)
 	return append(dst, '}')
 }
 
+// AppendMember appends an entry to a list of who is in a room.
+func AppendMember(list []byte, user string, connections int) []byte {
+	if len(list) > 0 {
+		list = append(list, ',')
+	}
+	list = append(list, `{"user_id":`...)
+	list = AppendString(list, user)
+	list = append(list, `,"connections":`...)
+	return append(strconv.AppendInt(list, int64(connections), 10), '}')
+}
+
+// AppendPresenceAck appends the ack of a presence command. members were joined by AppendMember; count is of users in the whole
+// room; next is empty when there is no more.
+func AppendPresenceAck(dst, id, members []byte, count int, next string) []byte {
+	dst = appendAckStart(dst, id)
+	dst = append(dst, `,"members":[`...)
+	dst = append(dst, members...)
+	dst = append(dst, `],"count":`...)
+	dst = strconv.AppendInt(dst, int64(count), 10)
+	if next != "" {
+		dst = append(dst, `,"next":`...)
+		dst = AppendString(dst, next)
+	}
+	return append(dst, '}')
+}
+
+// AppendMemberChange appends a member_joined frame, or member_left where no connection of the user is left in the room.
+func AppendMemberChange(dst []byte, room, user string, connections int) []byte {
+	if connections > 0 {
+		dst = append(dst, `{"type":"member_joined","room_id":`...)
+	} else {
+		dst = append(dst, `{"type":"member_left","room_id":`...)
+	}
+	dst = AppendString(dst, room)
+	dst = append(dst, `,"user_id":`...)
+	dst = AppendString(dst, user)
+	dst = append(dst, `,"connections":`...)
+	return append(strconv.AppendInt(dst, int64(connections), 10), '}')
+}
+
 // AppendEpochChanged appends an epoch_changed frame for a room, or for the user's inbox where room is empty.
 func AppendEpochChanged(dst []byte, room string, at, previous Position) []byte {
 	dst = append(dst, `{"type":"epoch_changed",`...)
