@@ -40,10 +40,10 @@ func TestFramesReadAsTheContractSays(t *testing.T) {
 		"a user who comes":                   {string(AppendMemberChange(nil, "r", "a", 2)), `{"type":"member_joined","room_id":"r","user_id":"a","connections":2}`},
 		"a user who goes":                    {string(AppendMemberChange(nil, "r", "a", 0)), `{"type":"member_left","room_id":"r","user_id":"a","connections":0}`},
 		"ack of a publish":                   {string(AppendPublishAck(nil, []byte("7"), []byte("m"), Position{})), `{"type":"ack","id":"7","message_id":"m"}`},
-		"ack of a logged one": {string(AppendPublishAck(nil, []byte("7"), []byte("m"), Position{"e", 2})), `{"type":"ack","id":"7","message_id":"m","epoch":"e","offset":2}`},
-		"error":               {string(AppendError(nil, []byte("7"), CodeForbidden, "no")), `{"type":"error","id":"7","code":"forbidden","message":"no"}`},
-		"error without an id": {string(AppendError(nil, nil, CodeBadRequest, "no")), `{"type":"error","code":"bad_request","message":"no"}`},
-		"reconnect":           {string(AppendReconnect(nil, ReconnectDraining, 1500)), `{"type":"reconnect","reason":"draining","delay_ms":1500}`},
+		"ack of a logged one":                {string(AppendPublishAck(nil, []byte("7"), []byte("m"), Position{"e", 2})), `{"type":"ack","id":"7","message_id":"m","epoch":"e","offset":2}`},
+		"error":                              {string(AppendError(nil, []byte("7"), CodeForbidden, "no")), `{"type":"error","id":"7","code":"forbidden","message":"no"}`},
+		"error without an id":                {string(AppendError(nil, nil, CodeBadRequest, "no")), `{"type":"error","code":"bad_request","message":"no"}`},
+		"reconnect":                          {string(AppendReconnect(nil, ReconnectDraining, 1500)), `{"type":"reconnect","reason":"draining","delay_ms":1500}`},
 	}
 	if got := MessageTime(message); got != 17 {
 		t.Errorf("the time of the message reads as %d, want 17", got)
