@@ -116,11 +116,9 @@ func runBench(command *cobra.Command, o bench.Options, f benchFlags) error {
 	if err := g.Connect(connecting); err != nil {
 		return err
 	}
-	progress("publishing for %v; Ctrl-C ends it early", f.load.Duration)
-	phase, err := g.Publish(ctx, f.load)
-	if phase == nil {
-		return err
-	}
+	progress("publishing for %v; Ctrl-C ends it early, twice ends at once", f.load.Duration)
+	defer context.AfterFunc(ctx, stop)() // the second signal is the system's
+	phase, _ := g.Publish(ctx, f.load)   // fails only if it was ended early, and then there is a phase to report all the same
 	g.AwaitReturn(ctx, f.load.Grace)
 	report := g.Report(phase)
 	if f.asJSON {

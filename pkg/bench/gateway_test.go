@@ -219,6 +219,21 @@ func TestAnOutageOfRedisLosesOnlyWhatWasInFlight(t *testing.T) {
 	}
 }
 
+func TestARunThatIsCutShortLosesNothing(t *testing.T) {
+	n := startNode(t, "one", memory.New(), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(time.Second, cancel)
+	begin := time.Now()
+	r, err := Run(ctx, Options{URLs: []string{n.url}, Publishers: 1, Subscribers: 50, Check: true}, Load{Rate: 500, Duration: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantClean(t, r)
+	if took := time.Since(begin); took > 30*time.Second {
+		t.Errorf("it went on for %v", took)
+	}
+}
+
 func TestConnectSaysWhyItFailed(t *testing.T) {
 	n := startNode(t, "one", memory.New(), func(s *settings.Settings) { s.Limits.MaxConnections = 2 })
 	g, err := New(Options{URLs: []string{n.url}, Publishers: 1, Subscribers: 4, StayClosed: true})

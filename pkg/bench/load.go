@@ -46,7 +46,8 @@ func (g *Generator) ValidateLoad(l Load) error {
 	return err
 }
 
-// Publish publishes as load says, waits for the last deliveries, and returns what came of it. It ends early with ctx.
+// Publish publishes as load says, waits for the last deliveries, and returns what came of it. When ctx ends it publishes no more,
+// but still waits, and then returns ctx's cause beside the phase. The phase is nil only if the load is out of range.
 func (g *Generator) Publish(ctx context.Context, l Load) (*Phase, error) {
 	l, err := l.validate(&g.options)
 	if err != nil {
@@ -66,9 +67,7 @@ func (g *Generator) Publish(ctx context.Context, l Load) (*Phase, error) {
 	g.load.done = true
 	phase.published = g.elapsed()
 	g.mu.Unlock()
-	if err == nil {
-		err = g.drain(ctx, phase, l.Grace)
-	}
+	g.drain(phase, l.Grace)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.load = nil
@@ -96,21 +95,14 @@ func (g *Generator) Delivered() uint64 {
 }
 
 // drain waits until every delivery that was expected has come, or nothing came for the grace.
-func (g *Generator) drain(ctx context.Context, phase *Phase, grace time.Duration) error {
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	for {
+func (g *Generator) drain(phase *Phase, grace time.Duration) {
+	for ; ; time.Sleep(5 * time.Millisecond) {
 		g.mu.Lock()
 		last := max(phase.lastDelivery, phase.published)
 		over := phase.Delivered >= phase.Expected && phase.Answered() >= phase.Published || g.elapsed()-last > grace
 		g.mu.Unlock()
 		if over {
-			return nil
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+			return
 		}
 	}
 }

@@ -104,10 +104,7 @@ func Run(ctx context.Context, options Options, l Load) (*Report, error) {
 	if err := g.Connect(ctx); err != nil {
 		return nil, err
 	}
-	phase, err := g.Publish(ctx, l)
-	if phase == nil {
-		return nil, err
-	}
+	phase, _ := g.Publish(ctx, l) // fails only if ctx ended, and then there is a phase to report all the same
 	g.AwaitReturn(ctx, l.Grace)
 	return g.Report(phase), nil
 }
