@@ -18,6 +18,7 @@ type channel struct {
 	// snapshot is members as the fan-out saw them last; it is replaced, never changed, once stale.
 	snapshot []*Client
 	stale    bool
+	watchers int // members that are told of users who come and go
 	// holders counts members and those who are about to become members.
 	holders   int
 	idleSince time.Time
@@ -28,9 +29,10 @@ type channel struct {
 	held    []heldPublication
 	holdEnd *time.Timer
 
-	pending []batch
-	running bool      // somebody fans out
-	log     *logState // nil: no message of this channel has a place in a log
+	pending      []batch
+	pendingBytes int       // in the buffers of pending
+	running      bool      // somebody fans out
+	log          *logState // nil: no message of this channel has a place in a log
 }
 
 // Membership is one connection's place in one channel.
@@ -38,11 +40,15 @@ type Membership struct {
 	channel *channel
 	client  *Client
 
+	// seen says that the client's user is in the room because of it. The client's reading goroutine's.
+	seen bool
+
 	// Guarded by channel.mu.
-	index   int      // in channel.members, or notMember
-	gone    bool     // ended before the client became a member
-	waiting []func() // called in order once the channel is live, or when the membership ends
-	place   int      // in channel.waiting, while there is something in waiting
+	index    int      // in channel.members, or notMember
+	watching bool     // is told of users who come and go
+	gone     bool     // ended before the client became a member
+	waiting  []func() // called in order once the channel is live, or when the membership ends
+	place    int      // in channel.waiting, while there is something in waiting
 }
 
 func newMembership(ch *channel, c *Client) *Membership {
@@ -108,6 +114,9 @@ func (ch *channel) addLocked(m *Membership) {
 	m.index = len(ch.members)
 	ch.members = append(ch.members, m)
 	ch.stale = true
+	if m.watching {
+		ch.watchers++
+	}
 	if len(ch.members) == 1 {
 		ch.gauge().Add(1)
 	}
@@ -143,6 +152,9 @@ func (ch *channel) removeLocked(m *Membership) {
 	ch.members[last] = nil
 	ch.members = ch.members[:last]
 	ch.stale = true
+	if m.watching {
+		ch.watchers--
+	}
 	if last == 0 {
 		ch.members, ch.snapshot = nil, nil
 		ch.gauge().Add(-1)

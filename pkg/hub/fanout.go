@@ -88,16 +88,17 @@ func (ch *channel) idleLocked() bool {
 // channel's backlog is full.
 func (ch *channel) appendLocked(m *backplane.Message) bool {
 	n := len(ch.pending)
+	if ch.pendingBytes >= maxBacklogBytes {
+		return false
+	}
 	if n == 0 || !ch.pending[n-1].takes(m) {
-		if n*batchBytes >= maxBacklogBytes {
-			return false
-		}
 		ch.pending = append(ch.pending, batch{buffer: socket.NewBuffer(), oldest: protocol.MessageTime(m.Body), first: m.Offset})
 		n++
 	}
 	b := &ch.pending[n-1]
 	from := len(b.buffer.B)
 	b.buffer.B = appendFrame(b.buffer.B, m)
+	ch.pendingBytes += len(b.buffer.B) - from
 	b.frames++
 	if m.Offset != 0 {
 		b.ends = append(b.ends, len(b.buffer.B))
@@ -135,6 +136,9 @@ func (ch *channel) fanOut() {
 			return
 		}
 		b := ch.pending[0]
+		if b.buffer != nil {
+			ch.pendingBytes -= len(b.buffer.B)
+		}
 		ch.pending = append(ch.pending[:0], ch.pending[1:]...)
 		if b.call != nil {
 			ch.mu.Unlock()
