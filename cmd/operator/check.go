@@ -21,8 +21,12 @@ import (
 	"github.com/wscluster/wscluster/pkg/controller"
 )
 
-// pollEvery is the pause between two looks at the status.
-const pollEvery = 200 * time.Millisecond
+const (
+	// pollEvery is the pause between two looks.
+	pollEvery = 200 * time.Millisecond
+	// establishTime is how long the API server may take to serve a CRD that has just been installed.
+	establishTime = 10 * time.Second
+)
 
 // check is the subcommand that `helm test` runs: it asks the API server and the operator as a user would. It needs the rights to
 // create, get and delete WebSocketClusters in one namespace.
@@ -73,13 +77,21 @@ func (c *check) run(ctx context.Context) error {
 
 // crdIsServed has the API server validate an empty spec and fill in its defaults, without storing it.
 func (c *check) crdIsServed(ctx context.Context) error {
-	cluster := c.newCluster()
-	switch err := c.api.Create(ctx, cluster, client.DryRunAll); {
-	case meta.IsNoMatchError(err) || apierrors.IsNotFound(err):
+	patient, cancel := context.WithTimeout(ctx, establishTime)
+	defer cancel()
+	var cluster *v1alpha1.WebSocketCluster
+	var refused error
+	err := wait.PollUntilContextCancel(patient, pollEvery, true, func(context.Context) (bool, error) {
+		cluster = c.newCluster()
+		refused = c.api.Create(ctx, cluster, client.DryRunAll)
+		return !meta.IsNoMatchError(refused) && !apierrors.IsNotFound(refused), nil
+	})
+	switch {
+	case err != nil:
 		return fmt.Errorf("the API server does not serve WebSocketClusters of %s in the namespace %s: install the CRD (crds.enabled of the chart), and see that the namespace exists",
 			v1alpha1.GroupVersion, c.namespace)
-	case err != nil:
-		return fmt.Errorf("the API server refuses a WebSocketCluster with an empty spec: %w", err)
+	case refused != nil:
+		return fmt.Errorf("the API server refuses a WebSocketCluster with an empty spec: %w", refused)
 	case ptr.Deref(cluster.Spec.Replicas, 0) == 0:
 		return fmt.Errorf("the API server fills in no defaults: the CRD is not the one of this release")
 	}

@@ -4,12 +4,14 @@ package chart
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -57,8 +59,14 @@ func TestInstallUpgradeRollbackUninstall(t *testing.T) {
 	if err := unstructured.SetNestedMap(cluster.Object, map[string]any{}, "spec"); err != nil {
 		t.Fatal(err)
 	}
-	if err := api.Create(t.Context(), cluster); err != nil {
-		t.Fatalf("create a WebSocketCluster with an empty spec after install: %v", err)
+	// The API server takes a moment to serve a new CRD, and helm was not asked to wait.
+	var refused error
+	served := func(ctx context.Context) (bool, error) {
+		refused = api.Create(ctx, cluster)
+		return !meta.IsNoMatchError(refused) && !apierrors.IsNotFound(refused), nil
+	}
+	if err := wait.PollUntilContextTimeout(t.Context(), 50*time.Millisecond, time.Minute, true, served); err != nil || refused != nil {
+		t.Fatalf("create a WebSocketCluster with an empty spec after install: %v", errors.Join(err, refused))
 	}
 	if got, _, _ := unstructured.NestedInt64(cluster.Object, "spec", "replicas"); got != 2 {
 		t.Errorf("the installed CRD gives an empty spec %d replicas, want the default 2", got)
