@@ -15,6 +15,10 @@ RACE ?=
 # Where the cluster targets install: an overlay of config/default, or config/default itself.
 CONFIG ?= config/default
 
+# How many runs `make faults` does, and the first one's seed (0: any).
+RUNS ?= 20
+SEED ?= 0
+
 LDFLAGS := -s -w -X github.com/wscluster/wscluster/pkg/version.Version=$(VERSION)
 export VERSION
 
@@ -57,6 +61,10 @@ test-browser: ## Test the demo chat in a headless Chromium
 .PHONY: test-chart
 test-chart: ## Check the Helm chart: lint, every object against a real API server, the same objects as config/default
 	@hack/test.sh --needs chart $(ARGS) ./test/chart/...
+
+.PHONY: faults
+faults: ## Break gateways, Redis and links at random and check that nothing is lost, doubled or reordered; RUNS=200, SEED=n
+	@hack/faults.sh $(RUNS) $(SEED)
 
 .PHONY: bench
 bench: ## Compare with other servers, write docs/performance.md (half an hour; ARGS="-short" for a look, "-run room", "-h")

@@ -1,0 +1,327 @@
+package faults
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+var (
+	runs    = flag.Int("runs", 3, "how many runs")
+	first   = flag.Uint64("seed", 0, "the first run's seed, the others follow; 0: a random one")
+	keepIn  = flag.String("logs", "", "the folder in which the logs of failing runs are kept; empty: one among the temporary files")
+	docs    = flag.String("docs", "", "the file whose table is replaced by the result")
+	program string
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	folder, err := os.MkdirTemp("", "wscluster-faults-")
+	if err == nil {
+		program, err = build(folder)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	status := m.Run()
+	_ = os.RemoveAll(folder)
+	os.Exit(status)
+}
+
+// TestNothingIsLostDoubledOrReorderedUnderFaults is the checker of docs/reliability.md.
+func TestNothingIsLostDoubledOrReorderedUnderFaults(t *testing.T) {
+	seed := *first
+	if seed == 0 {
+		seed = rand.Uint64N(1_000_000_000) + 1
+	}
+	t.Logf("%d runs, the first with seed %d", *runs, seed)
+	var mu sync.Mutex
+	var all []outcome
+	t.Run("runs", func(t *testing.T) {
+		for i := range *runs {
+			p := makePlan(seed + uint64(i))
+			t.Run(fmt.Sprintf("seed %d", p.seed), func(t *testing.T) {
+				t.Parallel()
+				o := suffer(t, p)
+				mu.Lock()
+				defer mu.Unlock()
+				all = append(all, o)
+			})
+		}
+	})
+	table := tabulate(all)
+	fmt.Printf("\n%s\n", table)
+	if *docs != "" && !t.Failed() {
+		if err := replaceTable(*docs, table); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// suffer does one run.
+func suffer(t *testing.T, p plan) outcome {
+	folder, err := os.MkdirTemp(*keepIn, fmt.Sprintf("seed-%d-", p.seed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(p)
+	started := time.Now()
+	f := startFleet(t, p, program, folder)
+	t.Cleanup(func() {
+		if !t.Failed() {
+			_ = os.RemoveAll(folder)
+			return
+		}
+		_ = os.WriteFile(filepath.Join(folder, "redis.log"), []byte(f.redis.Log()), 0o600)
+		t.Logf("the logs are in %s; the same again: make faults RUNS=1 SEED=%d", folder, p.seed)
+	})
+	c := gather(t, p, f)
+	mended := f.suffer(p)
+	time.Sleep(afterwards)
+	e := c.settle(mended)
+	v := judge(e)
+	o := outcome{plan: p, verdict: v, recovery: e.recovery(mended)}
+	t.Logf("%v after %v", o, time.Since(started).Round(time.Millisecond))
+	for _, line := range append(v.lines(), c.oddities()...) {
+		t.Error(line)
+	}
+	if t.Failed() {
+		if err := e.write(filepath.Join(folder, "clients.log")); err != nil {
+			t.Error(err)
+		}
+	}
+	return o
+}
+
+// crowd is the clients of a run.
+type crowd struct {
+	t       *testing.T
+	plan    plan
+	fleet   *fleet
+	clients []*client
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	odd     []string
+}
+
+// gather connects all clients, waits until each is in all its rooms, and has them publish.
+func gather(t *testing.T, p plan, f *fleet) *crowd {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	c := &crowd{t: t, plan: p, fleet: f, stop: stop}
+	t.Cleanup(c.end)
+	for i := range p.clients {
+		one := &client{
+			number: i, addresses: f.addresses(i), rooms: []int{i % p.rooms, (i + 1) % p.rooms}, publishTo: i % p.rooms, stubborn: i > 0,
+			random: rand.New(rand.NewPCG(p.seed, uint64(i+1))), retryAt: map[int]time.Time{}, places: map[int]position{},
+		}
+		c.clients = append(c.clients, one)
+		c.running.Go(func() { one.run(ctx, p.rate) })
+	}
+	c.await("every client is in its rooms", func() string {
+		for _, one := range c.clients {
+			if ready, _ := one.status(); !ready {
+				return fmt.Sprintf("client %d is not", one.number)
+			}
+		}
+		return ""
+	})
+	if len(c.odd) > 0 {
+		t.Fatal(c.oddities())
+	}
+	for _, one := range c.clients {
+		one.setPublishing(true)
+	}
+	return c
+}
+
+// await waits until missing returns nothing, and goes on without when that takes too long: the verdict says what it means.
+func (c *crowd) await(what string, missing func() string) {
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		left := missing()
+		if left == "" {
+			return
+		}
+		if time.Now().After(end) {
+			c.odd = append(c.odd, fmt.Sprintf("waited %v in vain until %s: %s", patience, what, left))
+			return
+		}
+	}
+}
+
+// settle waits until every client publishes again, has them stop, waits until everything is acked and has come, and returns what
+// is known then.
+func (c *crowd) settle(mended time.Time) *evidence {
+	c.await("every client publishes again", func() string {
+		for _, one := range c.clients {
+			if !one.ackedSince(mended) {
+				return fmt.Sprintf("client %d does not", one.number)
+			}
+		}
+		return ""
+	})
+	for _, one := range c.clients {
+		one.setPublishing(false)
+	}
+	c.await("every message is acked", func() string {
+		for _, one := range c.clients {
+			if ready, unacked := one.status(); !ready || unacked > 0 {
+				return fmt.Sprintf("client %d has %d that are not, and is in all its rooms: %v", one.number, unacked, ready)
+			}
+		}
+		return ""
+	})
+	e := &evidence{rooms: c.plan.rooms, members: make([][]int, c.plan.rooms)}
+	for room := range c.plan.rooms {
+		epoch, log := c.readLog(room)
+		e.logs, e.epochs = append(e.logs, log), append(e.epochs, epoch)
+		newest := position{epoch, 0}
+		if len(log) > 0 {
+			newest.offset = log[len(log)-1].offset
+		}
+		c.await("everything has come", func() string {
+			for _, one := range c.clients {
+				if !one.in(room) {
+					continue
+				}
+				if at, _ := one.place(room); at != newest {
+					return fmt.Sprintf("client %d is at %v in room %d, the log at %v", one.number, at, room, newest)
+				}
+			}
+			return ""
+		})
+	}
+	time.Sleep(100 * time.Millisecond) // for what should not come
+	c.end()
+	for _, one := range c.clients {
+		for _, room := range one.rooms {
+			e.members[room] = append(e.members[room], one.number)
+		}
+		e.happenings = append(e.happenings, one.happenings)
+		e.published = append(e.published, one.published)
+	}
+	return e
+}
+
+// end ends all clients; ending twice is fine.
+func (c *crowd) end() {
+	c.stop()
+	for _, one := range c.clients {
+		one.hangUp()
+	}
+	c.running.Wait()
+}
+
+func (c *crowd) oddities() []string {
+	all := c.odd
+	for _, one := range c.clients {
+		all = append(all, one.odd...)
+	}
+	return all
+}
+
+// readLog reads a room's log through a gateway.
+func (c *crowd) readLog(room int) (epoch string, log []entry) {
+	c.t.Helper()
+	conn, response, err := websocket.DefaultDialer.DialContext(c.t.Context(), "ws://"+c.fleet.gateways[0].addr+"/ws?user_id=reader", nil)
+	if err != nil {
+		c.t.Fatalf("connect to read the log of a room: %v", err)
+	}
+	_ = response.Body.Close()
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	for since := int64(0); ; {
+		command := map[string]any{"type": "history", "id": "log", "room_id": roomName(room), "limit": 1000, "since": since}
+		if since == 0 {
+			delete(command, "since")
+		}
+		if err := conn.WriteJSON(command); err != nil {
+			c.t.Fatalf("read the log of a room: %v", err)
+		}
+		var f struct {
+			frame
+			Next any `json:"next"`
+		}
+		for f.ID != "log" {
+			f.Next = nil
+			if err := conn.ReadJSON(&f); err != nil {
+				c.t.Fatalf("read the log of a room: %v", err)
+			}
+		}
+		if f.Type != "ack" {
+			c.t.Fatalf("read the log of a room: %s: %s", f.Code, f.Message)
+		}
+		if epoch != "" && epoch != f.Epoch {
+			c.t.Fatalf("the epoch of room %d changed from %s to %s when nothing was wrong any more", room, epoch, f.Epoch)
+		}
+		epoch = f.Epoch
+		for _, m := range f.Messages {
+			log = append(log, entry{m.Offset, message{m.Data.Publisher, m.Data.Number}})
+			since = m.Offset
+		}
+		if f.Next == nil || len(f.Messages) == 0 {
+			return epoch, log
+		}
+	}
+}
+
+// recovery is how long after the last fault was mended every member of every room had the first message that each publisher
+// sent after that, and that was acked.
+func (e *evidence) recovery(mended time.Time) time.Duration {
+	var took time.Duration
+	for _, published := range e.published {
+		for _, p := range published {
+			if _, ok := p.acked(); !ok || p.sent.Before(mended) {
+				continue
+			}
+			for _, client := range e.members[p.room] {
+				for _, h := range e.happenings[client] {
+					if h.what == delivered && h.room == p.room && h.message == p.message {
+						took = max(took, h.at.Sub(mended))
+						break
+					}
+				}
+			}
+			break // its first is enough
+		}
+	}
+	return took
+}
+
+// write writes what every client was told.
+func (e *evidence) write(path string) error {
+	var b strings.Builder
+	for client, happenings := range e.happenings {
+		for _, h := range happenings {
+			fmt.Fprintf(&b, "%s client %d room %d %s %v", h.at.Format(clock), client, h.room, h.what, h.position)
+			switch h.what {
+			case delivered:
+				fmt.Fprintf(&b, " message %v", h.message)
+			case joined:
+				fmt.Fprintf(&b, " asked to recover: %v, recovered: %v", h.asked, h.recovered)
+			case epochChanged:
+			}
+			b.WriteByte('\n')
+		}
+	}
+	for _, published := range e.published {
+		for _, p := range published {
+			fmt.Fprintf(&b, "%s published %v in room %d:", p.sent.Format(clock), p.message, p.room)
+			for _, a := range p.attempts {
+				fmt.Fprintf(&b, " [connection %d: %v]", a.connection, a.ack)
+			}
+			b.WriteByte('\n')
+		}
+	}
+	return os.WriteFile(path, []byte(b.String()), 0o600)
+}

@@ -1,0 +1,143 @@
+package faults
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wscluster/wscluster/pkg/internal/faultproxy"
+	"github.com/wscluster/wscluster/pkg/internal/redistest"
+)
+
+// fleet is the Redis and the gateways of a run, with a proxy in every link. Its methods are for the test's goroutine.
+type fleet struct {
+	t        testing.TB
+	redis    *redistest.Server
+	control  *redis.Client // past the proxies
+	gateways []*gateway
+	// redisLinks, by gateway; clientLinks, by gateway and side.
+	redisLinks  []*faultproxy.Proxy
+	clientLinks [][sides]*faultproxy.Proxy
+}
+
+func startFleet(t testing.TB, p plan, program, folder string) *fleet {
+	t.Helper()
+	args := []string{"--maxmemory-policy", "noeviction"}
+	if p.appendOnly {
+		// The folder is the test's: that of redistest is another one after each restart.
+		args = append(args, "--appendonly", "yes", "--appendfsync", "everysec", "--dir", t.TempDir())
+	}
+	f := &fleet{t: t, redis: redistest.Start(t, args...)}
+	f.control = redis.NewClient(&redis.Options{Addr: f.redis.Addr})
+	t.Cleanup(func() { _ = f.control.Close() })
+	for i := range p.gateways {
+		link := faultproxy.Start(t, f.redis.Addr)
+		f.redisLinks = append(f.redisLinks, link)
+		f.gateways = append(f.gateways, startGateway(t, program, folder, i, link.Addr))
+		var links [sides]*faultproxy.Proxy
+		for side := range links {
+			links[side] = faultproxy.Start(t, f.gateways[i].addr)
+		}
+		f.clientLinks = append(f.clientLinks, links)
+	}
+	return f
+}
+
+// addresses returns where a client finds the gateways.
+func (f *fleet) addresses(client int) []string {
+	var all []string
+	for _, links := range f.clientLinks {
+		all = append(all, links[client%sides].Addr)
+	}
+	return all
+}
+
+// suffer carries out the plan's faults and mends them. It returns when the last one was mended, and when that was.
+func (f *fleet) suffer(p plan) time.Time {
+	f.t.Helper()
+	type step struct {
+		at time.Duration
+		do func()
+	}
+	var steps []step
+	for _, fault := range p.faults {
+		steps = append(steps, step{fault.at, func() { f.breaks(fault) }}, step{fault.at + fault.dur, func() { f.mends(fault) }})
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return int(a.at - b.at) })
+	start := time.Now()
+	for _, s := range steps {
+		time.Sleep(time.Until(start.Add(s.at)))
+		s.do()
+	}
+	return time.Now()
+}
+
+func (f *fleet) link(x fault) *faultproxy.Proxy {
+	if x.target()[0] == 'R' {
+		return f.redisLinks[x.gateway]
+	}
+	return f.clientLinks[x.gateway][x.side]
+}
+
+func (f *fleet) breaks(x fault) {
+	f.t.Helper()
+	f.t.Logf("%s %v", time.Now().Format(clock), x)
+	switch x.kind {
+	case gatewayKilled:
+		f.gateways[x.gateway].kill()
+	case gatewayDrained:
+		f.gateways[x.gateway].drain()
+	case redisKilled:
+		f.redis.Kill()
+	case redisStopped:
+		f.redis.Pause()
+	case redisFull:
+		f.maxMemory("1mb")
+	case redisLinkCut, clientLinkCut:
+		f.link(x).Cut()
+	case redisLinkDown, clientLinkDown:
+		f.link(x).Refuse()
+	case redisLinkSlow, clientLinkSlow:
+		f.link(x).Delay(x.delay)
+	case redisLinkHalf, clientLinkHalf:
+		f.link(x).Blackhole()
+	}
+}
+
+func (f *fleet) mends(x fault) {
+	f.t.Helper()
+	switch x.kind {
+	case gatewayKilled:
+		f.gateways[x.gateway].start()
+	case gatewayDrained:
+		f.gateways[x.gateway].drained()
+		f.gateways[x.gateway].start()
+	case redisKilled:
+		f.redis.Restart()
+	case redisStopped:
+		f.redis.Resume()
+	case redisFull:
+		f.maxMemory("0")
+	case redisLinkCut, clientLinkCut: // a second time, so that a link that has just come back breaks too
+		f.link(x).Cut()
+	default:
+		f.link(x).Restore()
+	}
+	f.t.Logf("%s mended: %v", time.Now().Format(clock), x)
+}
+
+// maxMemory bounds Redis. 1mb is less than an empty Redis takes, so it refuses every write from then on.
+func (f *fleet) maxMemory(bound string) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	defer cancel()
+	if err := f.control.ConfigSet(ctx, "maxmemory", bound).Err(); err != nil {
+		f.t.Fatalf("bound the memory of Redis: %v", err)
+	}
+}
+
+// clock is how times are written in the logs of a run.
+const clock = "15:04:05.000"

@@ -1,0 +1,173 @@
+package faults
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// kind is one way in which something breaks.
+type kind string
+
+const (
+	gatewayKilled  kind = "gateway killed, restarted"
+	gatewayDrained kind = "gateway drained, restarted"
+	redisKilled    kind = "Redis killed, restarted"
+	redisStopped   kind = "Redis stopped, continued"
+	redisFull      kind = "Redis full"
+	redisLinkCut   kind = "Redis link cut"
+	redisLinkDown  kind = "Redis link refused"
+	redisLinkSlow  kind = "Redis link delayed"
+	redisLinkHalf  kind = "Redis link half-open"
+	clientLinkCut  kind = "client link cut"
+	clientLinkDown kind = "client link refused"
+	clientLinkSlow kind = "client link delayed"
+	clientLinkHalf kind = "client link half-open"
+)
+
+var kinds = []kind{
+	gatewayKilled, gatewayDrained, redisKilled, redisStopped, redisFull,
+	redisLinkCut, redisLinkDown, redisLinkSlow, redisLinkHalf,
+	clientLinkCut, clientLinkDown, clientLinkSlow, clientLinkHalf,
+}
+
+// fault is one thing that breaks and is mended.
+type fault struct {
+	kind    kind
+	gateway int // whose, where the kind is about one
+	side    int // which half of the clients, where the kind is about their links
+	at, dur time.Duration
+	delay   time.Duration // of a slow link
+}
+
+func (f fault) String() string {
+	text := string(f.kind)
+	switch {
+	case strings.HasPrefix(text, "client"):
+		text += fmt.Sprintf(" (gateway %d, side %d)", f.gateway, f.side)
+	case !f.onRedis():
+		text += fmt.Sprintf(" (gateway %d)", f.gateway)
+	}
+	if f.delay > 0 {
+		text += fmt.Sprintf(" by %v", f.delay)
+	}
+	return fmt.Sprintf("%s from %v for %v", text, f.at, f.dur)
+}
+
+func (f fault) onRedis() bool {
+	return f.kind == redisKilled || f.kind == redisStopped || f.kind == redisFull
+}
+
+// target names what the fault is done to. A run does one thing at most to each target, so that mending one fault does not
+// disturb another.
+func (f fault) target() string {
+	switch {
+	case f.onRedis():
+		return "redis"
+	case f.kind == gatewayKilled || f.kind == gatewayDrained:
+		return fmt.Sprintf("gateway %d", f.gateway)
+	case strings.HasPrefix(string(f.kind), "Redis link"):
+		return fmt.Sprintf("Redis link %d", f.gateway)
+	}
+	return fmt.Sprintf("client link %d %d", f.gateway, f.side)
+}
+
+// plan is everything about a run that is chosen: the same seed gives the same plan.
+type plan struct {
+	seed       uint64
+	gateways   int
+	appendOnly bool
+	clients    int
+	rooms      int
+	rate       int // messages a second of each client
+	faults     []fault
+	// length is how long clients publish.
+	length time.Duration
+}
+
+func (p plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d: %d gateways, Redis %s, %d clients in %d rooms at %d messages/s each, %v", p.seed, p.gateways, p.store(), p.clients, p.rooms, p.rate, p.length)
+	for _, f := range p.faults {
+		fmt.Fprintf(&b, "; %v", f)
+	}
+	return b.String()
+}
+
+func (p plan) store() string {
+	if p.appendOnly {
+		return "append-only"
+	}
+	return "memory only"
+}
+
+// sides is how many links to each gateway there are; a client uses that of its number modulo sides.
+const sides = 2
+
+// afterwards is how long clients go on publishing when everything is mended.
+const afterwards = 800 * time.Millisecond
+
+func makePlan(seed uint64) plan {
+	r := rand.New(rand.NewPCG(seed, 0))
+	p := plan{seed: seed, gateways: 2 + r.IntN(2), appendOnly: r.IntN(2) == 0, clients: 6, rooms: 3, rate: 40}
+	between := func(least, most int) time.Duration {
+		return time.Duration(least+r.IntN(most-least+1)) * time.Millisecond
+	}
+	taken := map[string]bool{}
+	wanted := 1 + r.IntN(3)
+	at := between(200, 600)
+	for len(p.faults) < wanted {
+		f := fault{kind: kinds[r.IntN(len(kinds))], gateway: r.IntN(p.gateways), side: r.IntN(sides), at: at}
+		switch f.kind {
+		case gatewayKilled, gatewayDrained:
+			f.dur = between(100, 800)
+		case redisKilled, redisFull:
+			f.dur = between(50, 1200)
+		case redisStopped:
+			f.dur = between(200, 3000)
+		case redisLinkSlow, clientLinkSlow:
+			f.dur, f.delay = between(500, 1500), between(20, 300)
+		default:
+			f.dur = between(50, 2000)
+		}
+		if taken[f.target()] {
+			continue
+		}
+		taken[f.target()] = true
+		p.faults = append(p.faults, f)
+		at += between(0, 1500)
+	}
+	for _, f := range p.faults {
+		p.length = max(p.length, f.at+f.dur+afterwards)
+	}
+	return p
+}
+
+func TestASeedGivesAlwaysTheSamePlan(t *testing.T) {
+	found := map[kind]int{}
+	for seed := range uint64(200) {
+		p := makePlan(seed)
+		if diff := cmp.Diff(p.String(), makePlan(seed).String()); diff != "" {
+			t.Fatalf("two plans of seed %d differ: %s", seed, diff)
+		}
+		var targets []string
+		for _, f := range p.faults {
+			found[f.kind]++
+			targets = append(targets, f.target())
+		}
+		slices.Sort(targets)
+		if n := len(targets); n < 1 || n > 3 || len(slices.Compact(targets)) != n {
+			t.Errorf("plan %v: want 1 to 3 faults, each on a target of its own", p)
+		}
+	}
+	for _, k := range kinds {
+		if found[k] < 10 {
+			t.Errorf("of 200 plans only %d have %q", found[k], k)
+		}
+	}
+}
