@@ -41,6 +41,7 @@ func compare() int {
 	if *short {
 		*rounds = 1
 	}
+	machine := report.Machine()
 	results := report.New(*rounds)
 	anyone, err := writePolicy()
 	if err != nil {
@@ -75,9 +76,9 @@ func compare() int {
 	switch {
 	case *short || ctx.Err() != nil:
 	case *document == "" || *rows != "." || *names != "":
-		fmt.Println(results.Markdown(report.Machine(), ""))
+		fmt.Println(results.Markdown(machine, ""))
 	default:
-		if err := results.Write(*document, report.Machine()); err != nil {
+		if err := results.Write(*document, machine); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

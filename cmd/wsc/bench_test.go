@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,27 @@ func TestBenchNamesBadFlags(t *testing.T) {
 		if time.Since(begin) > 5*time.Second {
 			t.Errorf("wsc bench %v: it connected before it looked at its flags", test.args)
 		}
+	}
+}
+
+// TestTheDocumentShowsWhatSizePrints compares the block in docs/scale.md that begins with "$ wsc size".
+func TestTheDocumentShowsWhatSizePrints(t *testing.T) {
+	text, err := os.ReadFile("../../docs/scale.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "$ wsc ")
+	command, rest, _ := strings.Cut(rest, "\n")
+	want, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("docs/scale.md has no block with $ wsc size")
+	}
+	got, err := wsc(t, strings.Fields(command)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != want {
+		t.Errorf("docs/scale.md shows\n%s\nwsc %s prints\n%s", want, command, got)
 	}
 }
 

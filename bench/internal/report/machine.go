@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Machine says in a few words what was measured on, and with which commit.
+// Machine says in a few words what was measured on, how busy it was with other things before, and with which commit.
 func Machine() string {
 	model := "unknown CPU"
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -24,7 +24,11 @@ func Machine() string {
 	if text, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		kernel, _, _ = strings.Cut(string(text), "-")
 	}
-	return fmt.Sprintf("%d cores (%s), Linux %s, %s%s, servers and load generator side by side", runtime.NumCPU(), model, kernel, strings.Replace(runtime.Version(), "go", "Go ", 1), commit())
+	load := "unknown"
+	if text, err := os.ReadFile("/proc/loadavg"); err == nil {
+		load, _, _ = strings.Cut(string(text), " ")
+	}
+	return fmt.Sprintf("%d cores (%s) with a load average of %s from other work, Linux %s, %s%s, servers and load generator side by side", runtime.NumCPU(), model, load, kernel, strings.Replace(runtime.Version(), "go", "Go ", 1), commit())
 }
 
 // commit is what this program was built from; the gateway is built with it.

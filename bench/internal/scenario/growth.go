@@ -29,6 +29,11 @@ func Growth() []Scenario {
 			return e.manyPods(ctx, pods)
 		}))
 	}
+	for _, pods := range []int{1, 2, 4, 8} {
+		list = append(list, growth("load", fmt.Sprintf("%d × 10 members on %d pods", pods, pods), func(ctx context.Context, e *Env) (Session, error) {
+			return e.manyMembers(ctx, pods)
+		}))
+	}
 	for _, bytes := range []int{128, 1024, 4096} {
 		sc := growth("bytes", fmt.Sprintf("%d bytes", bytes), func(ctx context.Context, e *Env) (Session, error) {
 			return e.manyBytes(ctx, bytes)
@@ -39,9 +44,16 @@ func Growth() []Scenario {
 	return list
 }
 
+var growthTitles = map[string]string{
+	"rooms": "growth: rooms of 10 on two nodes",
+	"pods":  "growth: the same rooms of 10, spread over more pods",
+	"load":  "growth: 50 rooms with 10 members on each pod",
+	"bytes": "growth: room of 200, 1 outstanding",
+}
+
 func growth(name, metric string, prepare func(context.Context, *Env) (Session, error)) Scenario {
 	return Scenario{
-		Name: "growth-" + name, Title: "growth: " + name, Fits: ours, Metric: metric, Prepare: prepare,
+		Name: "growth-" + name, Title: growthTitles[name], Fits: ours, Metric: metric, Prepare: prepare,
 	}
 }
 
@@ -60,7 +72,8 @@ func (e *Env) manyRooms(ctx context.Context, rooms int) (Session, error) {
 	return e.load(ctx, d, o, atGrowthRate)
 }
 
-// manyPods has 200 rooms of 10 with members on up to as many pods as there are members; all publishers are on one.
+// manyPods has 200 rooms of 10 with members on as many pods as they can be on: the dear case, since each pod has to receive each
+// message for one or two members.
 func (e *Env) manyPods(ctx context.Context, pods int) (Session, error) {
 	pods = min(pods, e.size(pods, 2))
 	d, err := e.deploy(pods, true)
@@ -70,6 +83,20 @@ func (e *Env) manyPods(ctx context.Context, pods int) (Session, error) {
 	o := e.options(d.Cluster)
 	o.Rooms = e.size(200, 10)
 	o.Publishers, o.Subscribers = o.Rooms, 9*o.Rooms
+	o.URLs = inBlocks(d.URLs, o.Rooms)
+	return e.load(ctx, d, o, atGrowthRate)
+}
+
+// manyMembers grows as a service does: with the pods come the members, so that each pod has as many of a room as ever.
+func (e *Env) manyMembers(ctx context.Context, pods int) (Session, error) {
+	pods = min(pods, e.size(pods, 2))
+	d, err := e.deploy(pods, true)
+	if err != nil {
+		return nil, err
+	}
+	o := e.options(d.Cluster)
+	o.Rooms = e.size(50, 10)
+	o.Publishers, o.Subscribers = o.Rooms, (10*pods-1)*o.Rooms
 	o.URLs = inBlocks(d.URLs, o.Rooms)
 	return e.load(ctx, d, o, atGrowthRate)
 }
