@@ -21,12 +21,8 @@ import (
 // errLinkSpent is what a link's second dial gets: nothing was written to Redis.
 var errLinkSpent = errors.New("the connection to Redis broke")
 
-const (
-	// subscriberBuffer and publisherBuffer size the buffers of a connection: large enough that a burst of messages, and a full
-	// pipeline of usual size, is one system call.
-	subscriberBuffer = 64 << 10
-	publisherBuffer  = 64 << 10
-)
+// handshakeBuffer sizes go-redis's buffers, which see only the handshake, pings, INFO and the loading of scripts.
+const handshakeBuffer = 4 << 10
 
 // dialer makes links. It is immutable after New.
 type dialer struct {
@@ -36,12 +32,15 @@ type dialer struct {
 
 // link is one connection to Redis, from dial to close. Everything in go-redis that would dial again, resend or change the
 // connection by itself is off:
-//   - the dialer hands out one connection; PubSub's reconnecting and the pool's replacing of a bad connection get an error;
+//   - the dialer hands out one connection; the pool's replacing of a bad connection gets an error;
 //   - no retries of commands (MaxRetries) or dials (DialerRetries); PoolSize 2 for a single user keeps the pool's own
 //     redial loop from starting after a failed dial;
 //   - RESP2, which has no push messages to be interleaved with replies; no maintenance notifications, no CLIENT SETINFO;
 //   - no pool of its own for pipelines, no idle timeout;
 //   - deadlines are those of the context.
+//
+// What is frequent does not go through go-redis: connect hands out the connection, which go-redis does not touch while none of
+// its commands is running, and on which nothing comes but answers. resp.go and push.go read it.
 type link struct {
 	client *goredis.Client
 	spent  atomic.Bool
@@ -94,12 +93,26 @@ func (d *dialer) open() *link {
 		PoolSize:                   2,
 		PipelinePoolSize:           -1,
 		ConnMaxIdleTime:            -1,
-		ReadBufferSize:             subscriberBuffer,
-		WriteBufferSize:            publisherBuffer,
+		ReadBufferSize:             handshakeBuffer,
+		WriteBufferSize:            handshakeBuffer,
 		DisableIdentity:            true,
 		MaintNotificationsConfig:   &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 	return l
+}
+
+// connect dials, shakes hands and waits for Redis to answer a ping. The connection that it returns has no deadline; it may be
+// used whenever no command of the client is running, and must then be left with all answers read.
+func (l *link) connect(ctx context.Context) (net.Conn, error) {
+	if err := l.client.Ping(ctx).Err(); err != nil {
+		return nil, fmt.Errorf("connect to Redis: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.conn.SetDeadline(time.Time{}); err != nil {
+		return nil, fmt.Errorf("connect to Redis: %w", err)
+	}
+	return l.conn, nil
 }
 
 // own remembers the connection so that close can end it whatever go-redis is doing with it.

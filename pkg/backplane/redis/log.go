@@ -13,8 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/wscluster/wscluster/pkg/backplane"
 )
 
@@ -57,8 +55,9 @@ type logRequest struct {
 	read                  *logRead
 
 	// sent is true once an attempt was made whose end is not known.
-	sent    bool
-	command *goredis.Cmd
+	sent bool
+	// reply is what the script answered.
+	reply any
 }
 
 // logRead is a reading of a log; it is its own confirmation.
@@ -96,36 +95,34 @@ func digest(data []byte) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// build makes the command for an envelope, on a link to the primary with the given replication id.
-func (r *logRequest) build(ctx context.Context, replicationID string, channel, envelope []byte) *goredis.Cmd {
+// command returns the command for an envelope, on a link to the primary with the given replication id. Its arguments borrow
+// channel and envelope.
+func (r *logRequest) command(replicationID string, channel, envelope []byte) []any {
 	log, meta, once := r.tag+":log", r.tag+":meta", r.tag+":once:"+r.once
 	window := backplane.IdempotencyWindow.Milliseconds()
-	var args []any
 	switch {
 	case r.read != nil:
 		reverse := ""
 		if r.read.cursor.Reverse {
 			reverse = "reverse"
 		}
-		args = []any{
-			"evalsha", readScript.Hash(), 2, log, meta, replicationID, fmt.Sprintf("%s-%d", r.writer.id, r.writer.next()),
+		return []any{
+			"EVALSHA", readScript.Hash(), 2, log, meta, replicationID, fmt.Sprintf("%s-%d", r.writer.id, r.writer.next()),
 			r.read.cursor.Since, max(0, r.read.cursor.Limit), reverse, unusedLife.Milliseconds(),
 		}
 	case r.keep == nil:
-		args = []any{"evalsha", onceScript.Hash(), 1, once, channel, "PUBLISH", envelope, r.fingerprint, r.id, window}
+		return []any{"EVALSHA", onceScript.Hash(), 1, once, channel, "PUBLISH", envelope, r.fingerprint, r.id, window}
 	case r.once == "":
-		args = []any{
-			"evalsha", appendScript.Hash(), 2, log, meta, channel, "PUBLISH", r.writer.id, r.sequence, replicationID,
+		return []any{
+			"EVALSHA", appendScript.Hash(), 2, log, meta, channel, "PUBLISH", r.writer.id, r.sequence, replicationID,
 			r.keep.Size, r.keep.MaxBytes, r.keep.TTL.Milliseconds(), envelope,
 		}
 	default:
-		args = []any{
-			"evalsha", appendScript.Hash(), 3, log, meta, once, channel, "PUBLISH", r.writer.id, r.sequence, replicationID,
+		return []any{
+			"EVALSHA", appendScript.Hash(), 3, log, meta, once, channel, "PUBLISH", r.writer.id, r.sequence, replicationID,
 			r.keep.Size, r.keep.MaxBytes, r.keep.TTL.Milliseconds(), envelope, r.fingerprint, r.id, window,
 		}
 	}
-	r.command = goredis.NewCmd(ctx, args...)
-	return r.command
 }
 
 // verdict is what append.lua and once.lua found; their comments say more.
@@ -145,9 +142,9 @@ type result struct {
 
 // result reads the reply to a publication.
 func (r *logRequest) result() (result, error) {
-	reply, err := r.command.Text()
-	if err != nil {
-		return result{}, err
+	reply, ok := r.reply.(string)
+	if !ok {
+		return result{}, fmt.Errorf("a script of ours answered %v", r.reply)
 	}
 	parsed, err := parseResult(reply)
 	if err == nil && parsed.verdict == repeated && r.sent && parsed.receipt.MessageID == r.id {

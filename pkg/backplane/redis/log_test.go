@@ -211,9 +211,7 @@ func TestAnOvertakenAttemptIsNotAppended(t *testing.T) {
 	}
 	attempt := func(sequence int64, body string) result {
 		r := &logRequest{tag: "c:{r:late}", writer: b.writer, sequence: sequence, keep: hour()}
-		if err := l.client.Process(t.Context(), r.build(t.Context(), l.replicationID, []byte("c:{r:late}:ch"), appendEnvelope(nil, "", []byte(body)))); err != nil {
-			t.Fatal(err)
-		}
+		carryOut(t, l.client, r, l.replicationID, body)
 		got, err := r.result()
 		if err != nil {
 			t.Fatal(err)
@@ -412,7 +410,15 @@ func mustAppend(t *testing.T, client *goredis.Client, r *logRequest) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := client.Process(t.Context(), r.build(t.Context(), id, []byte(r.tag+":ch"), appendEnvelope(nil, "", []byte("x")))); err != nil {
+	carryOut(t, client, r, id, "x")
+}
+
+// carryOut sends a request over another client than the publisher's.
+func carryOut(t *testing.T, client *goredis.Client, r *logRequest, replicationID, body string) {
+	t.Helper()
+	args := r.command(replicationID, []byte(r.tag+":ch"), appendEnvelope(nil, "", []byte(body)))
+	var err error
+	if r.reply, err = client.Do(t.Context(), args...).Result(); err != nil {
 		t.Fatal(err)
 	}
 }

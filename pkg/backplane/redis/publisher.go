@@ -3,9 +3,8 @@ package redis
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
-
-	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/wscluster/wscluster/pkg/backplane"
 )
@@ -34,10 +33,9 @@ type publisher struct {
 	// doubt has room for one: another link has broken, so this one is to be tried though nothing is to be sent.
 	doubt chan struct{}
 
-	batch    []*publication
-	commands []goredis.Cmder
-	again    []*publication
-	due      []*publication
+	batch []*publication
+	again []*publication
+	due   []*publication
 	// err is why there is no link.
 	err error
 }
@@ -47,11 +45,11 @@ func (p *publisher) run(ctx context.Context) {
 	timing := p.dialer.options.Timing
 	down := time.Now()
 	for ctx.Err() == nil && !p.queue.drained() {
-		l, err := p.connect(ctx)
+		l, conn, err := p.connect(ctx)
 		if err == nil {
 			start := time.Now()
 			p.health.up(p.index)
-			err = p.serve(ctx, l)
+			err = p.serve(ctx, l, newPipeline(conn))
 			l.close()
 			// A link that breaks as soon as it is up must not be tried without a growing pause.
 			if time.Since(start) > timing.Ping {
@@ -78,10 +76,15 @@ func (p *publisher) run(ctx context.Context) {
 }
 
 // connect makes a link and waits for Redis to answer on it, while publications whose time has come end.
-func (p *publisher) connect(ctx context.Context) (*link, error) {
+func (p *publisher) connect(ctx context.Context) (*link, net.Conn, error) {
 	l := p.dialer.open()
+	var conn net.Conn
 	answered := make(chan error, 1)
-	go func() { answered <- l.client.Ping(ctx).Err() }()
+	go func() {
+		var err error
+		conn, err = l.connect(ctx)
+		answered <- err
+	}()
 	stop := context.AfterFunc(ctx, l.cut)
 	defer stop()
 	ticker := time.NewTicker(p.expiryInterval())
@@ -91,9 +94,9 @@ func (p *publisher) connect(ctx context.Context) (*link, error) {
 		case err := <-answered:
 			if err != nil {
 				l.close()
-				return nil, fmt.Errorf("connect to Redis: %w", err)
+				return nil, nil, err
 			}
-			return l, nil
+			return l, conn, nil
 		case <-ticker.C:
 			p.expire()
 		}
@@ -137,11 +140,10 @@ func (p *publisher) noLink() error {
 }
 
 // serve publishes over l until its first error. It returns nil when the queue is closed and empty.
-func (p *publisher) serve(ctx context.Context, l *link) error {
+func (p *publisher) serve(ctx context.Context, l *link, pipeline *pipeline) error {
 	stop := context.AfterFunc(ctx, l.cut)
 	defer stop()
 	timing := p.dialer.options.Timing
-	pipeline := l.client.Pipeline()
 	idle := time.NewTimer(timing.Ping)
 	defer idle.Stop()
 	for {

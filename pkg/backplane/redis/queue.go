@@ -1,13 +1,10 @@
 package redis
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/wscluster/wscluster/pkg/backplane"
 )
@@ -19,56 +16,40 @@ const (
 	keptBufferBytes = 16 << 10
 )
 
-// publication is a message that waits to be published. It is pooled: the command that go-redis encodes it by and the buffer of
-// its arguments are made once and used again.
+// publication is a message that waits to be published. It is pooled.
 type publication struct {
-	cmd  *goredis.IntCmd
-	args [3]any
 	// buf holds the channel, up to split, and the envelope.
 	buf      []byte
 	split    int
 	deadline time.Time
 	done     backplane.Confirmation
 	// log is nil for what is only passed on.
-	log  *logRequest
+	log *logRequest
+	// err is why the command that was sent has failed; nil: it has not.
+	err  error
 	next *publication
 }
 
-// channelArg and envelopeArg are the two parts of a publication as go-redis takes arguments without allocating.
-type (
-	channelArg  publication
-	envelopeArg publication
-)
-
-// MarshalBinary returns the channel.
-func (a *channelArg) MarshalBinary() ([]byte, error) { return a.buf[:a.split], nil }
-
-// MarshalBinary returns the envelope.
-func (a *envelopeArg) MarshalBinary() ([]byte, error) { return a.buf[a.split:], nil }
-
-var publicationPool = sync.Pool{New: func() any {
-	p := &publication{}
-	p.args = [3]any{"publish", (*channelArg)(p), (*envelopeArg)(p)}
-	p.cmd = goredis.NewIntCmd(context.Background(), p.args[:]...)
-	return p
-}}
+var publicationPool = sync.Pool{New: func() any { return &publication{} }}
 
 func (p *publication) size() int64 { return int64(len(p.buf) + overheadBytes) }
 
-// command returns the command that carries the publication out.
-func (p *publication) command(ctx context.Context, replicationID string) goredis.Cmder {
-	if p.log == nil {
-		return p.cmd
+// appendCommand appends the command that carries the publication out.
+func (p *publication) appendCommand(dst []byte, replicationID string) []byte {
+	if p.log != nil {
+		return appendCommand(dst, p.log.command(replicationID, p.buf[:p.split], p.buf[p.split:])...)
 	}
-	return p.log.build(ctx, replicationID, p.buf[:p.split], p.buf[p.split:])
+	dst = append(dst, "*3\r\n$7\r\nPUBLISH\r\n"...)
+	return appendBulk(appendBulk(dst, p.buf[:p.split]), p.buf[p.split:])
 }
 
-// err returns the error of the command that was sent.
-func (p *publication) err() error {
-	if p.log == nil {
-		return p.cmd.Err()
+// readReply reads the answer to that command.
+func (p *publication) readReply(r *respReader) {
+	if p.log != nil {
+		p.log.reply, p.err = r.value()
+		return
 	}
-	return p.log.command.Err()
+	_, p.err = r.integer() // how many are subscribed: nobody's concern
 }
 
 func (p *publication) minReplicas() int {
@@ -83,8 +64,7 @@ func (p *publication) release() {
 	if cap(p.buf) > keptBufferBytes {
 		p.buf = nil
 	}
-	p.buf, p.split, p.done, p.log, p.next = p.buf[:0], 0, nil, nil, nil
-	p.cmd.SetErr(nil)
+	p.buf, p.split, p.done, p.log, p.err, p.next = p.buf[:0], 0, nil, nil, nil, nil
 	publicationPool.Put(p)
 }
 

@@ -12,43 +12,67 @@ import (
 	"github.com/wscluster/wscluster/pkg/backplane"
 )
 
-// send sends the batch in one pipeline and ends each of it, or puts it back. An error means that the link cannot be used any
+// send sends the batch in one write and ends each of it, or puts it back. An error means that the link cannot be used any
 // more.
-func (p *publisher) send(ctx context.Context, l *link, pipeline goredis.Pipeliner) error {
+func (p *publisher) send(ctx context.Context, l *link, pipeline *pipeline) error {
 	due := p.batch[0].deadline
-	deadline := withDeadline(ctx, due)
-	if err := p.prepare(deadline, l); err != nil {
+	if err := p.prepare(withDeadline(ctx, due), l); err != nil {
 		return err
 	}
 	if len(p.batch) == 0 {
 		return nil
 	}
-	p.commands = p.commands[:0]
+	if err := pipeline.begin(due); err != nil {
+		p.queue.putBack(p.batch)
+		return fmt.Errorf("%w: %w", errLinkSpent, err)
+	}
 	replicas := 0
 	for _, publication := range p.batch {
-		p.commands = append(p.commands, publication.command(deadline, l.replicationID))
+		pipeline.out = publication.appendCommand(pipeline.out, l.replicationID)
 		replicas = max(replicas, publication.minReplicas())
 	}
-	var wait *goredis.IntCmd
 	if replicas > 0 {
 		// One WAIT speaks for all writes before it on this connection.
 		patience := min(time.Until(due)/2, p.dialer.options.Timing.Publish/4)
-		wait = goredis.NewIntCmd(deadline, "wait", replicas, patience.Milliseconds())
-		p.commands = append(p.commands, wait)
+		pipeline.out = appendCommand(pipeline.out, "WAIT", replicas, patience.Milliseconds())
 	}
 	p.counters.pipelines.Add(1)
-	_ = pipeline.BatchProcess(deadline, p.commands...) // only appends
-	_, err := pipeline.Exec(deadline)
-	if errors.Is(err, errLinkSpent) {
-		// The pool saw before it wrote that the connection was closed by Redis. Nothing is lost but time.
-		p.queue.putBack(p.batch)
-		return errLinkSpent
+	confirmed, broken := p.exchange(pipeline, replicas > 0)
+	if err := p.settleBatch(confirmed); err != nil {
+		return err
 	}
-	confirmed := 0
-	if wait != nil {
-		confirmed = int(wait.Val()) // 0 when it failed
+	return broken
+}
+
+// exchange writes what the pipeline holds and reads the answers, each into its publication. It returns how many replicas have
+// confirmed, 0 when nobody asked, and an error when the link broke or is out of step.
+func (p *publisher) exchange(pipeline *pipeline, wait bool) (confirmed int, broken error) {
+	broken = pipeline.flush()
+	for _, publication := range p.batch {
+		if broken != nil {
+			publication.err = broken
+			continue
+		}
+		publication.readReply(pipeline.reader)
+		if !isRefusal(publication.err) {
+			broken = publication.err
+		}
 	}
-	return p.settleBatch(confirmed)
+	if broken == nil && wait {
+		n, err := pipeline.reader.integer()
+		if confirmed = int(n); !isRefusal(err) {
+			broken = err
+		}
+	}
+	if broken == nil && !pipeline.reader.drained() {
+		broken = errNotRESP
+	}
+	return confirmed, broken
+}
+
+func isRefusal(err error) bool {
+	_, ok := errors.AsType[refusal](err)
+	return ok
 }
 
 // settleBatch ends each publication by its reply, but those that may be sent again.
@@ -56,7 +80,7 @@ func (p *publisher) settleBatch(confirmed int) error {
 	var broken error
 	p.again = p.again[:0]
 	for _, publication := range p.batch {
-		err := publication.err()
+		err := publication.err
 		switch {
 		case err == nil && publication.log != nil:
 			p.endKept(publication, confirmed)
@@ -64,7 +88,7 @@ func (p *publisher) settleBatch(confirmed int) error {
 			p.confirm(publication, backplane.Receipt{}, nil)
 		case publication.log != nil && mayRepeat(err):
 			// The script knows what it has seen, so a second attempt cannot double it.
-			publication.log.sent = true
+			publication.log.sent, publication.err = true, nil
 			p.again = append(p.again, publication)
 			broken = err
 		default:
@@ -100,7 +124,7 @@ func (p *publisher) endUnconfirmed(publication *publication, err error) (leave b
 // endKept ends what a script has answered.
 func (p *publisher) endKept(publication *publication, confirmed int) {
 	if publication.log.read != nil {
-		page, err := parsePage(publication.log.command.Val(), publication.log.read.cursor.Reverse)
+		page, err := parsePage(publication.log.reply, publication.log.read.cursor.Reverse)
 		publication.log.read.page = page
 		p.confirm(publication, backplane.Receipt{}, err)
 		return

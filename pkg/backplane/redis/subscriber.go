@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
-
-	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/wscluster/wscluster/pkg/backplane"
 )
@@ -64,9 +64,11 @@ func (s *subscriber) run(ctx context.Context) {
 // subscriberLink is one life of the subscriber's connection.
 type subscriberLink struct {
 	*link
-	pubsub *goredis.PubSub
-	// received counts what came; the writer looks whether it has grown.
-	received atomic.Uint64
+	conn net.Conn
+	// arrivals counts what was read, whole messages or parts; the writer looks whether it has grown.
+	arrivals atomic.Uint64
+	// command is the writer's buffer.
+	command []byte
 	// cause is why the writer cut the link.
 	cause atomic.Pointer[error]
 }
@@ -78,17 +80,14 @@ func (s *subscriber) serve(ctx context.Context) (wasUp bool, err error) {
 	stop := context.AfterFunc(ctx, l.cut)
 	defer stop()
 
-	l.pubsub = l.client.Subscribe(ctx)
-	defer l.pubsub.Close()
-	// The first use dials.
-	if err := l.pubsub.Ping(ctx); err != nil {
-		return false, fmt.Errorf("connect to Redis: %w", err)
+	if l.conn, err = l.connect(ctx); err != nil {
+		return false, err
 	}
 
 	writing, stopWriting := context.WithCancel(ctx)
 	var writer sync.WaitGroup
 	writer.Go(func() { s.write(writing, l) })
-	wasUp, err = s.receive(ctx, l)
+	wasUp, err = s.receive(l)
 	l.cut()
 	stopWriting()
 	writer.Wait()
@@ -100,24 +99,30 @@ func (s *subscriber) serve(ctx context.Context) (wasUp bool, err error) {
 
 // receive delivers until the link breaks. It reads without a timeout, since one that ran out in the middle of a message would
 // leave the rest of it to be read as the next; the writer cuts the link when nothing comes.
-func (s *subscriber) receive(ctx context.Context, l *subscriberLink) (wasUp bool, err error) {
+func (s *subscriber) receive(l *subscriberLink) (wasUp bool, err error) {
 	// One message serves all deliveries, since it is only borrowed.
 	var m backplane.Message
-	pongs := 0
+	reader := newRESPReader(l)
 	for {
-		received, err := l.pubsub.Receive(ctx)
+		received, err := reader.push()
 		if err != nil {
 			return wasUp, fmt.Errorf("receive from Redis: %w", err)
 		}
-		l.received.Add(1)
-		switch received := received.(type) {
-		case *goredis.Message:
-			s.deliver(&m, received)
-		case *goredis.Subscription:
-			s.confirm(received)
-		case *goredis.Pong:
-			// The second ping follows the first subscriptions: its answer says that Redis has taken them all.
-			if pongs++; pongs == 2 {
+		switch received.kind {
+		case pushMessage:
+			s.deliver(&m, received.channel, received.payload)
+		case pushOversized:
+			s.counters.received.Add(1)
+			s.counters.skippedBroken.Add(1)
+		case pushSubscribed:
+			s.subscribed(received.channel)
+		case pushUnsubscribed:
+			if s.subscriptions.unsubscribed(received.channel) {
+				s.poke()
+			}
+		case pushPong:
+			// The writer's first ping follows the first subscriptions: its answer says that Redis has taken them all.
+			if !wasUp {
 				wasUp = true
 				s.health.up(s.index)
 			}
@@ -125,13 +130,24 @@ func (s *subscriber) receive(ctx context.Context, l *subscriberLink) (wasUp bool
 	}
 }
 
-func (s *subscriber) deliver(m *backplane.Message, received *goredis.Message) {
+// Read reads from the connection, and notes that something came.
+func (l *subscriberLink) Read(p []byte) (int, error) {
+	n, err := l.conn.Read(p)
+	if n > 0 {
+		l.arrivals.Add(1)
+	}
+	return n, err
+}
+
+// deliver hands a message on. Its body stays where it was read to; what the sink may keep is copied.
+func (s *subscriber) deliver(m *backplane.Message, channel, payload []byte) {
 	s.counters.received.Add(1)
-	target, ok := s.subscriptions.deliverable(received.Channel)
-	if !ok {
+	sub := s.subscriptions.deliverable(channel)
+	if sub == nil {
 		return // came after the unsubscribe
 	}
-	e, err := decodeEnvelope(received.Payload)
+	// No part of this string outlives the call.
+	e, err := decodeEnvelope(unsafe.String(unsafe.SliceData(payload), len(payload)))
 	if err != nil {
 		if errors.Is(err, errEnvelopeVersion) {
 			s.counters.skippedUnknown.Add(1)
@@ -140,20 +156,19 @@ func (s *subscriber) deliver(m *backplane.Message, received *goredis.Message) {
 		}
 		return
 	}
-	// go-redis allocated the payload for this message alone, so the body may be had as bytes without a copy.
-	body := unsafe.Slice(unsafe.StringData(e.body), len(e.body))
-	*m = backplane.Message{Target: target, Exclude: e.exclude, Body: body, Epoch: e.epoch, Offset: e.offset}
+	if e.epoch != sub.epoch {
+		sub.epoch = strings.Clone(e.epoch)
+	}
+	*m = backplane.Message{
+		Target: sub.target, Exclude: strings.Clone(e.exclude), Body: payload[len(payload)-len(e.body):],
+		Epoch: sub.epoch, Offset: e.offset,
+	}
 	s.sink.Deliver(m)
 }
 
-func (s *subscriber) confirm(c *goredis.Subscription) {
-	if c.Kind != "subscribe" {
-		if s.subscriptions.unsubscribed(c.Channel) {
-			s.poke()
-		}
-		return
-	}
-	sub, since, changed := s.subscriptions.subscribed(c.Channel)
+// subscribed takes a confirmation of Redis and tells the sink.
+func (s *subscriber) subscribed(channel []byte) {
+	sub, since, changed := s.subscriptions.subscribed(channel)
 	if sub != nil {
 		s.counters.subscribeWait(time.Since(since))
 		s.sink.Subscribed(sub.target)
@@ -179,9 +194,9 @@ func (s *subscriber) write(ctx context.Context, l *subscriberLink) {
 	defer ticker.Stop()
 	allowed := max(1, int(timing.Silence/timing.Ping))
 	silent, seen := 0, uint64(0)
-	err := s.flush(ctx, l)
+	err := s.flush(l)
 	if err == nil {
-		err = l.pubsub.Ping(ctx)
+		err = l.send(timing.Dial, "PING")
 	}
 	for {
 		if err != nil {
@@ -192,21 +207,22 @@ func (s *subscriber) write(ctx context.Context, l *subscriberLink) {
 		case <-ctx.Done():
 			return
 		case <-s.wake:
-			err = s.flush(ctx, l)
+			err = s.flush(l)
 		case <-ticker.C:
-			if now := l.received.Load(); now != seen {
+			if now := l.arrivals.Load(); now != seen {
 				silent, seen = 0, now
 			} else if silent++; silent >= allowed {
 				l.fail(errSilent)
 				return
 			}
-			err = l.pubsub.Ping(ctx)
+			err = l.send(timing.Dial, "PING")
 		}
 	}
 }
 
 // flush sends commands until there are none left.
-func (s *subscriber) flush(ctx context.Context, l *subscriberLink) error {
+func (s *subscriber) flush(l *subscriberLink) error {
+	patience := s.dialer.options.Timing.Dial
 	for {
 		subscribe, unsubscribe := s.subscriptions.commands()
 		if len(subscribe) == 0 && len(unsubscribe) == 0 {
@@ -214,17 +230,33 @@ func (s *subscriber) flush(ctx context.Context, l *subscriberLink) error {
 		}
 		if len(subscribe) > 0 {
 			s.counters.subscribeCommands.Add(1)
-			if err := l.pubsub.Subscribe(ctx, subscribe...); err != nil {
+			if err := l.send(patience, "SUBSCRIBE", subscribe...); err != nil {
 				return fmt.Errorf("subscribe: %w", err)
 			}
 		}
 		if len(unsubscribe) > 0 {
 			s.counters.unsubscribeCommands.Add(1)
-			if err := l.pubsub.Unsubscribe(ctx, unsubscribe...); err != nil {
+			if err := l.send(patience, "UNSUBSCRIBE", unsubscribe...); err != nil {
 				return fmt.Errorf("unsubscribe: %w", err)
 			}
 		}
 	}
+}
+
+// send writes a command, whose answer the reader gets. Only the writer calls it.
+func (l *subscriberLink) send(patience time.Duration, name string, channels ...string) error {
+	l.command = appendBulk(appendHead(l.command[:0], '*', 1+len(channels)), name)
+	for _, channel := range channels {
+		l.command = appendBulk(l.command, channel)
+	}
+	if err := l.conn.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	_, err := l.conn.Write(l.command)
+	if cap(l.command) > keptBufferBytes {
+		l.command = nil // do not keep the memory of a whole resubscription
+	}
+	return err
 }
 
 // fail cuts the link for a reason that the reader does not see.

@@ -40,6 +40,9 @@ type subscription struct {
 	// queued is true while the subscription is in changed.
 	queued bool
 	since  time.Time
+
+	// epoch is that of the last message. It belongs to the goroutine that delivers, and saves each message a copy.
+	epoch string
 }
 
 // subscriptions holds what one subscriber connection is to be subscribed to and how far Redis is with it. It does no I/O.
@@ -137,10 +140,10 @@ func (s *subscriptions) commands() (subscribe, unsubscribe []string) {
 
 // subscribed takes a confirmation of Redis. It returns the subscription to tell the sink of, or nil, and since when it was
 // waited for; the caller calls told when the sink knows. changed says whether there may be commands to send.
-func (s *subscriptions) subscribed(channel string) (tell *subscription, since time.Time, changed bool) {
+func (s *subscriptions) subscribed(channel []byte) (tell *subscription, since time.Time, changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sub := s.byChannel[channel]
+	sub := s.byChannel[string(channel)]
 	if sub == nil || sub.state != subscribing {
 		return nil, since, false
 	}
@@ -167,10 +170,10 @@ func (s *subscriptions) told(sub *subscription) (changed bool) {
 
 // unsubscribed takes a confirmation of Redis, or the news that Redis has ended a subscription by itself, and says whether
 // there may be commands to send.
-func (s *subscriptions) unsubscribed(channel string) (changed bool) {
+func (s *subscriptions) unsubscribed(channel []byte) (changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sub := s.byChannel[channel]
+	sub := s.byChannel[string(channel)]
 	if sub == nil || sub.state == absent || sub.state == subscribing {
 		return false
 	}
@@ -179,15 +182,15 @@ func (s *subscriptions) unsubscribed(channel string) (changed bool) {
 	return true
 }
 
-// deliverable returns the target of a channel that messages are wanted of.
-func (s *subscriptions) deliverable(channel string) (backplane.Target, bool) {
+// deliverable returns the subscription of a channel that messages are wanted of, or nil.
+func (s *subscriptions) deliverable(channel []byte) *subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sub := s.byChannel[channel]
+	sub := s.byChannel[string(channel)]
 	if sub == nil || !sub.wanted {
-		return backplane.Target{}, false
+		return nil
 	}
-	return sub.target, true
+	return sub
 }
 
 // lost notes that the link is gone and with it everything that Redis knew. Nothing may be being told.

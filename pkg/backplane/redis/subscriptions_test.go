@@ -62,10 +62,10 @@ func (r *rig) receive() {
 	reply := r.redis.replies[0]
 	r.redis.replies = r.redis.replies[1:]
 	if !reply.subscribe {
-		r.s.unsubscribed(reply.channel)
+		r.s.unsubscribed([]byte(reply.channel))
 		return
 	}
-	r.telling, _, _ = r.s.subscribed(reply.channel)
+	r.telling, _, _ = r.s.subscribed([]byte(reply.channel))
 	if r.telling != nil {
 		r.told[reply.channel]++
 	}
@@ -167,7 +167,7 @@ func TestASubscriptionThatRedisEndsItselfIsMadeAgain(t *testing.T) {
 	r.want("a")
 	r.settle()
 	delete(r.redis.subscribed, "a")
-	r.s.unsubscribed("a")
+	r.s.unsubscribed([]byte("a"))
 	r.settle()
 	if r.told["a"] != 2 || !r.redis.subscribed["a"] {
 		t.Errorf("told %d times, want 2; subscribed: %v", r.told["a"], r.redis.subscribed["a"])
@@ -248,7 +248,7 @@ func TestSubscriptionsEndAsLastAskedWhateverHappens(t *testing.T) {
 			if r.redis.subscribed[id] != wanted[id] {
 				t.Fatalf("%s is subscribed: %v, wanted: %v", id, r.redis.subscribed[id], wanted[id])
 			}
-			if _, ok := r.s.deliverable(id); ok != wanted[id] {
+			if ok := r.s.deliverable([]byte(id)) != nil; ok != wanted[id] {
 				t.Fatalf("%s is delivered: %v, wanted: %v", id, ok, wanted[id])
 			}
 			if wanted[id] && r.told[id] == asked[id] {
