@@ -61,7 +61,7 @@ func (b builder) gatewayPodTemplate() *core.PodTemplateSpecApplyConfiguration {
 		WithTerminationGracePeriodSeconds(int64(ptr.Deref(drain.DelaySeconds, 5) + drain.TimeoutSeconds + graceBeyondDrain)).
 		WithSecurityContext(podSecurity()).
 		WithImagePullSecrets(pullSecrets(b.cluster)...).
-		WithTopologySpreadConstraints(b.spread(extra)...).
+		WithTopologySpreadConstraints(b.spreadOverNodes(extra)...).
 		WithTolerations(convertAll[core.TolerationApplyConfiguration](extra.Tolerations)...).
 		WithContainers(b.gatewayContainer(extra)).
 		WithVolumes(b.gatewayVolume()).
@@ -69,8 +69,8 @@ func (b builder) gatewayPodTemplate() *core.PodTemplateSpecApplyConfiguration {
 	if len(extra.NodeSelector) > 0 {
 		spec.WithNodeSelector(extra.NodeSelector)
 	}
-	if extra.Affinity != nil {
-		spec.WithAffinity(convert[core.AffinityApplyConfiguration](extra.Affinity))
+	if affinity := b.affinity(extra); affinity != nil {
+		spec.WithAffinity(affinity)
 	}
 	if extra.PriorityClassName != "" {
 		spec.WithPriorityClassName(extra.PriorityClassName)
@@ -158,22 +158,6 @@ func (b builder) redisSecretFiles() []*core.VolumeProjectionApplyConfiguration {
 			[2]string{corev1.TLSCertKey, redisCertFile}, [2]string{corev1.TLSPrivateKeyKey, redisKeyFile}))
 	}
 	return sources
-}
-
-// spread keeps the pods of one revision apart, by node and zone, as far as there are nodes and zones. A pod is never held back
-// for it: a full node beside an empty one is better than a gateway less.
-func (b builder) spread(extra v1alpha1.PodTemplate) []*core.TopologySpreadConstraintApplyConfiguration {
-	if len(extra.TopologySpreadConstraints) > 0 {
-		return convertAll[core.TopologySpreadConstraintApplyConfiguration](extra.TopologySpreadConstraints)
-	}
-	var constraints []*core.TopologySpreadConstraintApplyConfiguration
-	for _, topology := range []string{corev1.LabelHostname, corev1.LabelTopologyZone} {
-		constraints = append(constraints, core.TopologySpreadConstraint().
-			WithTopologyKey(topology).WithMaxSkew(1).WithWhenUnsatisfiable(corev1.ScheduleAnyway).
-			WithLabelSelector(meta.LabelSelector().WithMatchLabels(Selector(b.cluster, ComponentGateway))).
-			WithMatchLabelKeys(appsv1.DefaultDeploymentUniqueLabelKey))
-	}
-	return constraints
 }
 
 func containerPort(name string, port int32) *core.ContainerPortApplyConfiguration {
