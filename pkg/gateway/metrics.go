@@ -71,6 +71,9 @@ var (
 	subscriptionsDesc = describe("backplane_subscriptions", "Rooms and users that this process is subscribed to.")
 	repairsDesc       = describe("gap_repairs_total", "Reads of a room's log because messages of it may have been missed.")
 	lostDesc          = describe("messages_lost_total", "Missed messages that a log had forgotten when it was read for them.")
+	membersDesc       = describe("presence_members", "Users in rooms with presence by connections to this process, a user once for each room.")
+	untoldDesc        = describe("presence_untold", "Those of them of which Redis does not know the newest state yet.")
+	reassertedDesc    = describe("presence_reasserted_total", "Rooms whose members were told to Redis anew, because it had lost them or their lease.")
 	readyDesc         = describe("ready", "1 while /readyz succeeds.")
 )
 
@@ -112,6 +115,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(subscriptionsDesc, float64(link.Subscriptions))
 	counter(repairsDesc, stats.Repairs)
 	counter(lostDesc, stats.Lost)
+	presence := m.gateway.hub.PresenceStatus()
+	gauge(membersDesc, float64(presence.Members))
+	gauge(untoldDesc, float64(presence.Untold))
+	counter(reassertedDesc, presence.Reasserted)
 	gauge(readyDesc, number(m.gateway.notReady() == ""))
 }
 

@@ -87,6 +87,8 @@ func (s *session) do(c *protocol.Command) *protocol.Error {
 			s.send(func(dst []byte) []byte { return protocol.AppendJoinAck(dst, c.ID, c.RoomID) })
 		}
 		return nil
+	case protocol.CommandPresence:
+		return s.presence(c)
 	case protocol.CommandHistory:
 		return s.history(c)
 	case protocol.CommandAuth:
@@ -112,11 +114,15 @@ func (s *session) join(c *protocol.Command) *protocol.Error {
 	if !member && s.client.Rooms() >= live.limits.MaxRoomsPerConnection {
 		return &protocol.Error{Code: protocol.CodeRoomLimit, Message: fmt.Sprintf("a connection may be in at most %d rooms: leave one first", live.limits.MaxRoomsPerConnection)}
 	}
+	as, refused := s.presenceOf(c, target.ID)
+	if refused != nil {
+		return refused
+	}
 	id := []byte(string(c.ID)) // the frame is overwritten before the ack is sent
 	if s.gateway.hub.HasLog() && live.keepRoom(target.ID) != nil {
-		return s.joinLog(c, id, target.ID)
+		return s.joinLog(c, id, target.ID, as)
 	}
-	if !s.gateway.hub.Join(&s.client, target.ID, func() {
+	if !s.gateway.hub.Join(&s.client, target.ID, as, func() {
 		if len(id) > 0 {
 			s.send(func(dst []byte) []byte { return protocol.AppendJoinAck(dst, id, []byte(target.ID)) })
 		}
@@ -129,8 +135,8 @@ func (s *session) join(c *protocol.Command) *protocol.Error {
 var errJoinsWait = &protocol.Error{Code: protocol.CodeRateLimited, Message: "too many joins of this room wait for their acks already"}
 
 // joinLog joins a room with history.
-func (s *session) joinLog(c *protocol.Command, id []byte, room string) *protocol.Error {
-	wanted := hub.Wanted{Recover: c.Recover, From: protocol.Position{Epoch: string(c.RecoverEpoch), Offset: c.RecoverOffset}, History: c.History}
+func (s *session) joinLog(c *protocol.Command, id []byte, room string, as hub.Presence) *protocol.Error {
+	wanted := hub.Wanted{Presence: as, Recover: c.Recover, From: protocol.Position{Epoch: string(c.RecoverEpoch), Offset: c.RecoverOffset}, History: c.History}
 	if !s.gateway.hub.JoinLog(&s.client, room, wanted, func(r protocol.Recovery) {
 		if len(id) > 0 {
 			s.send(func(dst []byte) []byte { return protocol.AppendRecoveryAck(dst, id, []byte(room), &r) })

@@ -43,7 +43,7 @@ func BenchmarkFanOut(b *testing.B) {
 			for i := range clients {
 				clients[i] = Client{ID: fmt.Sprint("c", i), UserID: fmt.Sprint("u", i), Sender: target}
 				h.Connect(b.Context(), &clients[i], false, func(*protocol.Position) {})
-				h.Join(&clients[i], "room", func() {})
+				h.Join(&clients[i], "room", Unseen, func() {})
 			}
 			body := protocol.AppendMessage(nil, &protocol.Message{
 				ID: []byte("m-1"), RoomID: []byte("room"), From: "u1", Data: make([]byte, 128), TS: time.Now().UnixMilli(),
@@ -75,11 +75,11 @@ func BenchmarkJoinLeave(b *testing.B) {
 		clients[i] = Client{ID: fmt.Sprint("c", i), UserID: fmt.Sprint("u", i), Sender: &sink{}}
 		h.Connect(b.Context(), &clients[i], false, func(*protocol.Position) {})
 	}
-	h.Join(&clients[0], "room", func() {})
+	h.Join(&clients[0], "room", Unseen, func() {})
 	room := []byte("room")
 	b.ReportAllocs()
 	for b.Loop() {
-		h.Join(&clients[1], "room", func() {})
+		h.Join(&clients[1], "room", Unseen, func() {})
 		h.Leave(&clients[1], room)
 	}
 }

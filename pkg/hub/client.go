@@ -58,7 +58,7 @@ func (h *Hub) Connect(ctx context.Context, c *Client, inbox bool, greet func(*pr
 // Disconnect takes the client out of all its rooms and from under its user id. It is called once.
 func (h *Hub) Disconnect(c *Client) {
 	for _, m := range c.rooms {
-		m.channel.remove(m)
+		h.end(m)
 	}
 	c.rooms = nil
 	c.user.channel.remove(c.user)
@@ -68,14 +68,16 @@ func (h *Hub) Disconnect(c *Client) {
 // Join makes the client a member of the room and calls done when messages published from then on are certain to be
 // delivered: at once if this process is subscribed already, else on another goroutine when the backplane has confirmed,
 // however long that takes, or when the client leaves before. Joining again changes nothing and calls done on the same terms.
-// It returns false, and never calls done, if too many joins of this client and room wait already.
-func (h *Hub) Join(c *Client, room string, done func()) bool {
+// It returns false, and never calls done, if too many joins of this client and room wait already. Joining again with more presence
+// than before adds it.
+func (h *Hub) Join(c *Client, room string, as Presence, done func()) bool {
 	m := membership(c, room)
 	if m == nil {
 		m = newMembership(h.acquire(backplane.Target{Kind: backplane.Room, ID: room}), c)
 		m.channel.addMember(m)
 		c.rooms = append(c.rooms, m)
 	}
+	h.appear(m, as)
 	return m.channel.whenLive(m, done)
 }
 
@@ -94,7 +96,7 @@ func (h *Hub) Leave(c *Client, room []byte) {
 	}
 	c.rooms[last] = nil
 	c.rooms = c.rooms[:last]
-	m.channel.remove(m)
+	h.end(m)
 }
 
 // Rooms returns the number of rooms that the client is in.

@@ -39,7 +39,8 @@ type Options struct {
 type Hub struct {
 	// Fixed at start.
 	backplane      backplane.Backplane
-	log            backplane.Log // nil: the backplane keeps no messages
+	log            backplane.Log      // nil: the backplane keeps no messages
+	presence       backplane.Presence // nil: the backplane does not know who is in a room
 	linger         time.Duration
 	holdTimeout    time.Duration
 	sendQueueBytes func() int
@@ -95,6 +96,7 @@ func New(o Options) *Hub {
 	h := &Hub{backplane: o.Backplane, linger: o.Linger, holdTimeout: o.HoldTimeout, sendQueueBytes: o.SendQueueBytes, onControl: o.Control, logger: o.Logger,
 		seed: maphash.MakeSeed(), recoveries: make(chan struct{}, recoveriesAtOnce)}
 	h.log, _ = o.Backplane.(backplane.Log)
+	h.presence, _ = o.Backplane.(backplane.Presence)
 	h.running, h.stop = context.WithCancel(context.Background())
 	if h.sendQueueBytes == nil {
 		h.sendQueueBytes = func() int { return 1 << 20 }
@@ -242,7 +244,12 @@ func (h *Hub) Interrupted() {}
 
 // Deliver implements backplane.Sink.
 func (h *Hub) Deliver(m *backplane.Message) {
-	if ch := h.find(m.Target); ch != nil && !ch.control(m) {
+	ch := h.find(m.Target)
+	switch {
+	case ch == nil:
+	case m.Changes != nil:
+		ch.change(m.Changes)
+	case !ch.control(m):
 		ch.deliver(m)
 	}
 }

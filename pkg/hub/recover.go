@@ -16,6 +16,8 @@ type Wanted struct {
 	From    protocol.Position
 	// History asks for the newest messages, if nothing is recovered; 0: none.
 	History int
+	// Presence is on the terms of Join.
+	Presence Presence
 }
 
 const (
@@ -51,8 +53,9 @@ func (h *Hub) JoinLog(c *Client, room string, wanted Wanted, done func(protocol.
 		m, again = newMembership(h.acquire(backplane.Target{Kind: backplane.Room, ID: room}), c), false
 		c.rooms = append(c.rooms, m)
 	} else {
-		wanted = Wanted{}
+		wanted = Wanted{Presence: wanted.Presence}
 	}
+	h.appear(m, wanted.Presence)
 	return m.channel.whenLive(m, func() { h.startJoining(&joining{hub: h, membership: m, wanted: wanted, done: done, again: again}) })
 }
 

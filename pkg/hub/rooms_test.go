@@ -139,7 +139,7 @@ func arrive(h *hub.Hub, id, user string) *recipient {
 // enter joins the lobby and waits until that holds.
 func enter(h *hub.Hub, r *recipient) {
 	done := make(chan struct{})
-	h.Join(&r.Client, "lobby", func() { close(done) })
+	h.Join(&r.Client, "lobby", hub.Unseen, func() { close(done) })
 	<-done
 }
 
@@ -149,9 +149,9 @@ func TestAChannelIsSubscribedWithItsFirstMemberAndLetGoAMomentAfterItsLast(t *te
 		h := newHub(t, plane)
 		a, b := arrive(h, "a", "alice"), arrive(h, "b", "alice")
 		plane.mustHave(t, "when two connections of a user came", "subscribe user alice")
-		h.Join(&a.Client, "lobby", func() {})
-		h.Join(&b.Client, "lobby", func() {})
-		h.Join(&b.Client, "lobby", func() {})
+		h.Join(&a.Client, "lobby", hub.Unseen, func() {})
+		h.Join(&b.Client, "lobby", hub.Unseen, func() {})
+		h.Join(&b.Client, "lobby", hub.Unseen, func() {})
 		plane.mustHave(t, "when two joined", "subscribe room lobby")
 
 		h.Leave(&a.Client, []byte("lobby"))
@@ -160,7 +160,7 @@ func TestAChannelIsSubscribedWithItsFirstMemberAndLetGoAMomentAfterItsLast(t *te
 
 		h.Leave(&b.Client, []byte("lobby"))
 		wait(4 * time.Second)
-		h.Join(&a.Client, "lobby", func() {})
+		h.Join(&a.Client, "lobby", hub.Unseen, func() {})
 		wait(time.Minute)
 		plane.mustHave(t, "when one came back within the linger time")
 
@@ -171,7 +171,7 @@ func TestAChannelIsSubscribedWithItsFirstMemberAndLetGoAMomentAfterItsLast(t *te
 		wait(3 * time.Second)
 		plane.mustHave(t, "when the linger time was over", "unsubscribe room lobby")
 
-		h.Join(&a.Client, "lobby", func() {})
+		h.Join(&a.Client, "lobby", hub.Unseen, func() {})
 		plane.mustHave(t, "when somebody came later", "subscribe room lobby")
 		h.Disconnect(&a.Client)
 		h.Disconnect(&b.Client)
@@ -193,7 +193,7 @@ func TestAJoinIsDoneWhenItsSubscriptionIsConfirmed(t *testing.T) {
 	a, b := arrive(h, "a", "alice"), arrive(h, "b", "bob")
 	var done []string
 	join := func(r *recipient, name string) bool {
-		return h.Join(&r.Client, "lobby", func() { done = append(done, name) })
+		return h.Join(&r.Client, "lobby", hub.Unseen, func() { done = append(done, name) })
 	}
 	join(a, "a")
 	join(b, "b")
@@ -226,9 +226,9 @@ func TestAJoinThatIsLeftBeforeItsSubscriptionIsConfirmedIsDoneOnce(t *testing.T)
 			h := newHub(t, plane)
 			a, other := arrive(h, "a", "alice"), arrive(h, "b", "bob")
 			done, others := 0, 0
-			h.Join(&other.Client, "lobby", func() { others++ })
-			h.Join(&a.Client, "lobby", func() { done++ })
-			h.Join(&a.Client, "lobby", func() { done++ })
+			h.Join(&other.Client, "lobby", hub.Unseen, func() { others++ })
+			h.Join(&a.Client, "lobby", hub.Unseen, func() { done++ })
+			h.Join(&a.Client, "lobby", hub.Unseen, func() { done++ })
 			end(h, &a.Client)
 			if done != 2 || others != 0 {
 				t.Errorf("with its end %d of 2 joins were done, and %d of another client's", done, others)
@@ -247,11 +247,11 @@ func TestOnlySoManyJoinsOfOneClientAndRoomWait(t *testing.T) {
 	a := arrive(h, "a", "alice")
 	done := 0
 	for i := range 64 {
-		if !h.Join(&a.Client, "lobby", func() { done++ }) {
+		if !h.Join(&a.Client, "lobby", hub.Unseen, func() { done++ }) {
 			t.Fatalf("join %d was not taken, want 64", i+1)
 		}
 	}
-	if h.Join(&a.Client, "lobby", func() { done++ }) {
+	if h.Join(&a.Client, "lobby", hub.Unseen, func() { done++ }) {
 		t.Error("65 joins wait")
 	}
 	h.Subscribed(lobby())
@@ -265,7 +265,7 @@ func TestAPublishWaitsForTheSubscriptionOfItsOwnRoom(t *testing.T) {
 		plane := &manual{}
 		h := newHub(t, plane)
 		a := arrive(h, "a", "alice")
-		h.Join(&a.Client, "lobby", func() { plane.note("ack") })
+		h.Join(&a.Client, "lobby", hub.Unseen, func() { plane.note("ack") })
 		plane.taken()
 		var mu sync.Mutex
 		var answers []error
@@ -289,7 +289,7 @@ func TestAPublishWaitsForTheSubscriptionOfItsOwnRoom(t *testing.T) {
 		publish(lobby(), "3")
 		plane.mustHave(t, "after the confirmation", "ack", "publish 1", "publish 2", "publish 3")
 
-		h.Join(&a.Client, "slow", func() {})
+		h.Join(&a.Client, "slow", hub.Unseen, func() {})
 		plane.taken()
 		slow := backplane.Target{Kind: backplane.Room, ID: "slow"}
 		begin := time.Now()
@@ -428,7 +428,7 @@ func TestMembersComeAndGoWhileMessagesFlow(t *testing.T) {
 				default:
 				}
 				r := arrive(h, fmt.Sprintf("visitor-%d-%d", v, visit), "visitor")
-				h.Join(&r.Client, "lobby", func() {})
+				h.Join(&r.Client, "lobby", hub.Unseen, func() {})
 				after := int(published.Load()) // of what is published from here on nothing may be missed
 				for goal := after + 20; int(published.Load()) < goal; {
 					select {
