@@ -1,5 +1,5 @@
-// Package faultproxy is a TCP proxy for tests that breaks links on demand: it cuts them, delays them, or swallows every byte
-// while both ends stay connected, as a half-open link does. It knows nothing of what passes through.
+// Package faultproxy is a TCP proxy for tests that breaks links on demand: it cuts them, delays them, leads them elsewhere, or
+// swallows every byte while both ends stay connected, as a half-open link does. It knows nothing of what passes through.
 package faultproxy
 
 import (
@@ -14,11 +14,11 @@ type Proxy struct {
 	// Addr is where to connect to.
 	Addr string
 
-	t      testing.TB
-	target string
-	wg     sync.WaitGroup
+	t  testing.TB
+	wg sync.WaitGroup
 
 	mu        sync.Mutex
+	target    string
 	listener  net.Listener // nil while refusing
 	conns     map[net.Conn]struct{}
 	delay     time.Duration
@@ -73,6 +73,14 @@ func (p *Proxy) Delay(d time.Duration) {
 	p.delay = d
 }
 
+// Retarget closes all connections and passes new ones on to another address (host:port).
+func (p *Proxy) Retarget(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+	p.cutLocked()
+}
+
 // Restore ends Refuse, Blackhole and Delay for new connections; those that were black holes stay so.
 func (p *Proxy) Restore() {
 	p.t.Helper()
@@ -113,7 +121,10 @@ func (p *Proxy) serve(l net.Listener) {
 }
 
 func (p *Proxy) pass(client net.Conn) {
-	server, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		_ = client.Close()
 		return

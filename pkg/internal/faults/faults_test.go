@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -86,11 +87,14 @@ func suffer(t *testing.T, p plan) outcome {
 		t.Logf("the logs are in %s; the same again: make faults RUNS=1 SEED=%d", folder, p.seed)
 	})
 	c := gather(t, p, f)
+	if p.quietAt > 0 {
+		defer time.AfterFunc(p.quietAt, c.fallSilent).Stop()
+	}
 	mended := f.suffer(p)
 	time.Sleep(afterwards)
 	e := c.settle(mended)
 	v := judge(e)
-	o := outcome{plan: p, verdict: v, recovery: e.recovery(mended)}
+	o := outcome{plan: p, verdict: v, recovery: e.recovery(p, mended), slowest: e.slowest()}
 	t.Logf("%v after %v", o, time.Since(started).Round(time.Millisecond))
 	for _, line := range append(v.lines(), c.oddities()...) {
 		t.Error(line)
@@ -164,15 +168,13 @@ func (c *crowd) await(what string, missing func() string) {
 func (c *crowd) settle(mended time.Time) *evidence {
 	c.await("every client publishes again", func() string {
 		for _, one := range c.clients {
-			if !one.ackedSince(mended) {
+			if c.plan.quietAt == 0 && !one.ackedSince(mended) {
 				return fmt.Sprintf("client %d does not", one.number)
 			}
 		}
 		return ""
 	})
-	for _, one := range c.clients {
-		one.setPublishing(false)
-	}
+	c.fallSilent()
 	c.await("every message is acked", func() string {
 		for _, one := range c.clients {
 			if ready, unacked := one.status(); !ready || unacked > 0 {
@@ -211,6 +213,13 @@ func (c *crowd) settle(mended time.Time) *evidence {
 		e.published = append(e.published, one.published)
 	}
 	return e
+}
+
+// fallSilent has clients publish nothing new.
+func (c *crowd) fallSilent() {
+	for _, one := range c.clients {
+		one.setPublishing(false)
+	}
 }
 
 // end ends all clients; ending twice is fine.
@@ -276,9 +285,15 @@ func (c *crowd) readLog(room int) (epoch string, log []entry) {
 }
 
 // recovery is how long after the last fault was mended every member of every room had the first message that each publisher
-// sent after that, and that was acked.
-func (e *evidence) recovery(mended time.Time) time.Duration {
+// sent after that, and that was acked; in a run that falls silent, the last message of all.
+func (e *evidence) recovery(p plan, mended time.Time) time.Duration {
 	var took time.Duration
+	if p.quietAt > 0 {
+		for _, happenings := range e.happenings {
+			took = max(took, happenings[len(happenings)-1].at.Sub(mended))
+		}
+		return took
+	}
 	for _, published := range e.published {
 		for _, p := range published {
 			if _, ok := p.acked(); !ok || p.sent.Before(mended) {
@@ -296,6 +311,25 @@ func (e *evidence) recovery(mended time.Time) time.Duration {
 		}
 	}
 	return took
+}
+
+// slowest is the longest time from the first sending of an acked message to its first arrival at a member.
+func (e *evidence) slowest() time.Duration {
+	var longest time.Duration
+	for client, happenings := range e.happenings {
+		seen := map[message]bool{}
+		for _, h := range happenings {
+			if h.what != delivered || seen[h.message] {
+				continue
+			}
+			seen[h.message] = true
+			p := e.published[h.message.publisher][h.message.number]
+			if _, ok := p.acked(); ok && slices.Contains(e.members[p.room], client) {
+				longest = max(longest, h.at.Sub(p.sent))
+			}
+		}
+	}
+	return longest
 }
 
 // write writes what every client was told.

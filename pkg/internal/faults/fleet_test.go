@@ -2,7 +2,9 @@ package faults
 
 import (
 	"context"
+	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,10 +16,13 @@ import (
 
 // fleet is the Redis and the gateways of a run, with a proxy in every link. Its methods are for the test's goroutine.
 type fleet struct {
-	t        testing.TB
-	redis    *redistest.Server
-	control  *redis.Client // past the proxies
-	gateways []*gateway
+	t       testing.TB
+	redis   *redistest.Server
+	control *redis.Client // past the proxies
+	// replica and its link to the primary are nil unless the plan has a failover.
+	replica     *redistest.Server
+	replication *faultproxy.Proxy
+	gateways    []*gateway
 	// redisLinks, by gateway; clientLinks, by gateway and side.
 	redisLinks  []*faultproxy.Proxy
 	clientLinks [][sides]*faultproxy.Proxy
@@ -33,6 +38,9 @@ func startFleet(t testing.TB, p plan, program, folder string) *fleet {
 	f := &fleet{t: t, redis: redistest.Start(t, args...)}
 	f.control = redis.NewClient(&redis.Options{Addr: f.redis.Addr})
 	t.Cleanup(func() { _ = f.control.Close() })
+	if p.has(redisFailed) {
+		f.addReplica()
+	}
 	for i := range p.gateways {
 		link := faultproxy.Start(t, f.redis.Addr)
 		f.redisLinks = append(f.redisLinks, link)
@@ -44,6 +52,37 @@ func startFleet(t testing.TB, p plan, program, folder string) *fleet {
 		f.clientLinks = append(f.clientLinks, links)
 	}
 	return f
+}
+
+// addReplica starts a replica and waits until it follows.
+func (f *fleet) addReplica() {
+	f.t.Helper()
+	f.configure("repl-diskless-sync-delay", "0")
+	f.replication = faultproxy.Start(f.t, f.redis.Addr)
+	host, port, _ := net.SplitHostPort(f.replication.Addr)
+	f.replica = redistest.Start(f.t, "--replicaof", host, port)
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		info, err := f.control.Info(f.t.Context(), "replication").Result()
+		if err == nil && strings.Contains(info, "state=online") {
+			return
+		}
+		if time.Now().After(end) {
+			f.t.Fatalf("the replica does not follow after %v: %s, %v", patience, info, err)
+		}
+	}
+}
+
+// failOver makes the replica the primary of everybody.
+func (f *fleet) failOver() {
+	f.t.Helper()
+	control := redis.NewClient(&redis.Options{Addr: f.replica.Addr})
+	defer control.Close()
+	if err := control.Do(f.t.Context(), "REPLICAOF", "NO", "ONE").Err(); err != nil {
+		f.t.Fatalf("promote the replica: %v", err)
+	}
+	for _, link := range f.redisLinks {
+		link.Retarget(f.replica.Addr)
+	}
 }
 
 // addresses returns where a client finds the gateways.
@@ -94,8 +133,12 @@ func (f *fleet) breaks(x fault) {
 		f.redis.Kill()
 	case redisStopped:
 		f.redis.Pause()
+	case redisFailed:
+		f.replication.Blackhole()
+		time.Sleep(x.delay)
+		f.redis.Kill()
 	case redisFull:
-		f.maxMemory("1mb")
+		f.configure("maxmemory", "1mb") // less than an empty Redis takes: it refuses every write
 	case redisLinkCut, clientLinkCut:
 		f.link(x).Cut()
 	case redisLinkDown, clientLinkDown:
@@ -119,8 +162,10 @@ func (f *fleet) mends(x fault) {
 		f.redis.Restart()
 	case redisStopped:
 		f.redis.Resume()
+	case redisFailed:
+		f.failOver()
 	case redisFull:
-		f.maxMemory("0")
+		f.configure("maxmemory", "0")
 	case redisLinkCut, clientLinkCut: // a second time, so that a link that has just come back breaks too
 		f.link(x).Cut()
 	default:
@@ -129,13 +174,12 @@ func (f *fleet) mends(x fault) {
 	f.t.Logf("%s mended: %v", time.Now().Format(clock), x)
 }
 
-// maxMemory bounds Redis. 1mb is less than an empty Redis takes, so it refuses every write from then on.
-func (f *fleet) maxMemory(bound string) {
+func (f *fleet) configure(name, value string) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 	defer cancel()
-	if err := f.control.ConfigSet(ctx, "maxmemory", bound).Err(); err != nil {
-		f.t.Fatalf("bound the memory of Redis: %v", err)
+	if err := f.control.ConfigSet(ctx, name, value).Err(); err != nil {
+		f.t.Fatalf("set %s of Redis to %s: %v", name, value, err)
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	gatewayDrained kind = "gateway drained, restarted"
 	redisKilled    kind = "Redis killed, restarted"
 	redisStopped   kind = "Redis stopped, continued"
+	redisFailed    kind = "Redis failed over to a replica"
 	redisFull      kind = "Redis full"
 	redisLinkCut   kind = "Redis link cut"
 	redisLinkDown  kind = "Redis link refused"
@@ -31,7 +32,7 @@ const (
 )
 
 var kinds = []kind{
-	gatewayKilled, gatewayDrained, redisKilled, redisStopped, redisFull,
+	gatewayKilled, gatewayDrained, redisKilled, redisStopped, redisFailed, redisFull,
 	redisLinkCut, redisLinkDown, redisLinkSlow, redisLinkHalf,
 	clientLinkCut, clientLinkDown, clientLinkSlow, clientLinkHalf,
 }
@@ -42,7 +43,8 @@ type fault struct {
 	gateway int // whose, where the kind is about one
 	side    int // which half of the clients, where the kind is about their links
 	at, dur time.Duration
-	delay   time.Duration // of a slow link
+	// delay is that of a slow link; at a failover it is how long the replica gets nothing before the primary dies.
+	delay time.Duration
 }
 
 func (f fault) String() string {
@@ -54,13 +56,13 @@ func (f fault) String() string {
 		text += fmt.Sprintf(" (gateway %d)", f.gateway)
 	}
 	if f.delay > 0 {
-		text += fmt.Sprintf(" by %v", f.delay)
+		text += fmt.Sprintf(", delay %v", f.delay)
 	}
 	return fmt.Sprintf("%s from %v for %v", text, f.at, f.dur)
 }
 
 func (f fault) onRedis() bool {
-	return f.kind == redisKilled || f.kind == redisStopped || f.kind == redisFull
+	return f.kind == redisKilled || f.kind == redisStopped || f.kind == redisFailed || f.kind == redisFull
 }
 
 // target names what the fault is done to. A run does one thing at most to each target, so that mending one fault does not
@@ -86,8 +88,9 @@ type plan struct {
 	rooms      int
 	rate       int // messages a second of each client
 	faults     []fault
-	// length is how long clients publish.
-	length time.Duration
+	// length is how long clients publish, unless quietAt says that they fall silent before, in the middle of the faults: nothing
+	// that comes later shows what was lost then.
+	length, quietAt time.Duration
 }
 
 func (p plan) String() string {
@@ -95,6 +98,9 @@ func (p plan) String() string {
 	fmt.Fprintf(&b, "seed %d: %d gateways, Redis %s, %d clients in %d rooms at %d messages/s each, %v", p.seed, p.gateways, p.store(), p.clients, p.rooms, p.rate, p.length)
 	for _, f := range p.faults {
 		fmt.Fprintf(&b, "; %v", f)
+	}
+	if p.quietAt > 0 {
+		fmt.Fprintf(&b, "; silence after %v", p.quietAt)
 	}
 	return b.String()
 }
@@ -106,6 +112,10 @@ func (p plan) store() string {
 	return "memory only"
 }
 
+func (p plan) has(k kind) bool {
+	return slices.ContainsFunc(p.faults, func(f fault) bool { return f.kind == k })
+}
+
 // sides is how many links to each gateway there are; a client uses that of its number modulo sides.
 const sides = 2
 
@@ -114,7 +124,7 @@ const afterwards = 800 * time.Millisecond
 
 func makePlan(seed uint64) plan {
 	r := rand.New(rand.NewPCG(seed, 0))
-	p := plan{seed: seed, gateways: 2 + r.IntN(2), appendOnly: r.IntN(2) == 0, clients: 6, rooms: 3, rate: 40}
+	p := plan{seed: seed, gateways: 2 + r.IntN(2), appendOnly: r.IntN(2) == 0, clients: 6, rooms: 3, rate: 20 + r.IntN(41)}
 	between := func(least, most int) time.Duration {
 		return time.Duration(least+r.IntN(most-least+1)) * time.Millisecond
 	}
@@ -130,6 +140,8 @@ func makePlan(seed uint64) plan {
 			f.dur = between(50, 1200)
 		case redisStopped:
 			f.dur = between(200, 3000)
+		case redisFailed:
+			f.dur, f.delay = between(400, 1500), between(0, 300)
 		case redisLinkSlow, clientLinkSlow:
 			f.dur, f.delay = between(500, 1500), between(20, 300)
 		default:
@@ -140,7 +152,15 @@ func makePlan(seed uint64) plan {
 		}
 		taken[f.target()] = true
 		p.faults = append(p.faults, f)
-		at += between(0, 1500)
+		// Half of the faults come on the heels of the one before, so that they meet.
+		if r.IntN(2) == 0 {
+			at += between(0, 200)
+		} else {
+			at += between(0, 1500)
+		}
+	}
+	if r.IntN(4) == 0 {
+		p.quietAt = p.faults[wanted-1].at + between(0, 300)
 	}
 	for _, f := range p.faults {
 		p.length = max(p.length, f.at+f.dur+afterwards)

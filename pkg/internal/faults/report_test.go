@@ -13,22 +13,24 @@ type outcome struct {
 	plan     plan
 	verdict  *verdict
 	recovery time.Duration
+	// slowest is the longest time from the first sending of a message that was acked to its arrival.
+	slowest time.Duration
 }
 
 func (o outcome) String() string {
 	v := o.verdict
-	return fmt.Sprintf("%d acked, %d delivered, %d lost, %d doubled, %d reordered, %d contradictions, %d delivered without an ack, %d lost across epochs, %d again in a new epoch; recovered in %v",
-		v.Acked, v.Delivered, v.Lost, v.Doubled, v.Reordered, len(v.Contradictions), v.Unacked, v.AcrossEpochs, v.Again, o.recovery.Round(time.Millisecond))
+	return fmt.Sprintf("%d acked, %d delivered, %d lost, %d doubled, %d reordered, %d contradictions, %d delivered without an ack, %d lost across epochs, %d again in a new epoch; recovered in %v, slowest delivery %v",
+		v.Acked, v.Delivered, v.Lost, v.Doubled, v.Reordered, len(v.Contradictions), v.Unacked, v.AcrossEpochs, v.Again, o.recovery.Round(time.Millisecond), o.slowest.Round(time.Millisecond))
 }
 
 // tabulate makes a Markdown table: a line for every kind of fault, over the runs that had it, and one for all runs.
 func tabulate(all []outcome) string {
 	var b strings.Builder
-	b.WriteString("| runs with | runs | acked | delivered | lost | doubled | reordered | delivered, not acked | lost with an epoch | again in a new epoch | back to normal: median, longest |\n")
-	b.WriteString("| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |\n")
+	b.WriteString("| runs with | runs | acked | delivered | lost | doubled | reordered | delivered, not acked | lost with an epoch | again in a new epoch | back to normal: median, longest | slowest delivery: median, longest |\n")
+	b.WriteString("| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |\n")
 	line := func(name string, chosen func(outcome) bool) {
 		var sum verdict
-		var times []time.Duration
+		var recovery, slowest []time.Duration
 		for _, o := range all {
 			if o.verdict == nil || !chosen(o) {
 				continue
@@ -42,29 +44,31 @@ func tabulate(all []outcome) string {
 			sum.Unacked += v.Unacked
 			sum.AcrossEpochs += v.AcrossEpochs
 			sum.Again += v.Again
-			times = append(times, o.recovery)
+			recovery, slowest = append(recovery, o.recovery), append(slowest, o.slowest)
 		}
-		if len(times) == 0 {
+		if len(recovery) == 0 {
 			return
 		}
-		slices.Sort(times)
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.1f s, %.1f s |\n", name, len(times), sum.Acked, sum.Delivered,
-			sum.Lost, sum.Doubled, sum.Reordered, sum.Unacked, sum.AcrossEpochs, sum.Again, times[len(times)/2].Seconds(), times[len(times)-1].Seconds())
-	}
-	has := func(o outcome, k kind) bool {
-		return slices.ContainsFunc(o.plan.faults, func(f fault) bool { return f.kind == k })
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %s | %s |\n", name, len(recovery), sum.Acked, sum.Delivered,
+			sum.Lost, sum.Doubled, sum.Reordered, sum.Unacked, sum.AcrossEpochs, sum.Again, spread(recovery), spread(slowest))
 	}
 	for _, k := range kinds {
 		if k != redisKilled {
-			line(string(k), func(o outcome) bool { return has(o, k) })
+			line(string(k), func(o outcome) bool { return o.plan.has(k) })
 			continue
 		}
 		for _, appendOnly := range []bool{false, true} {
-			line(fmt.Sprintf("%s, %s", k, plan{appendOnly: appendOnly}.store()), func(o outcome) bool { return has(o, k) && o.plan.appendOnly == appendOnly })
+			line(fmt.Sprintf("%s, %s", k, plan{appendOnly: appendOnly}.store()), func(o outcome) bool { return o.plan.has(k) && o.plan.appendOnly == appendOnly })
 		}
 	}
 	line("**all runs**", func(outcome) bool { return true })
 	return b.String()
+}
+
+// spread writes median and longest.
+func spread(times []time.Duration) string {
+	slices.Sort(times)
+	return fmt.Sprintf("%.1f s, %.1f s", times[len(times)/2].Seconds(), times[len(times)-1].Seconds())
 }
 
 const tableStart, tableEnd = "<!-- faults: written by make faults -->\n", "<!-- end of faults -->\n"
