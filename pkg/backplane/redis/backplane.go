@@ -25,6 +25,7 @@ type Backplane struct {
 	reader      *publisher
 	subscribers []*subscriber
 	writer      *writer
+	presence    *presence
 
 	closed atomic.Bool
 	// stopPublishing and stopReceiving end the goroutines of publishing and receiving.
@@ -48,6 +49,7 @@ func New(o Options) (*Backplane, error) {
 		budget: budget{limit: int64(o.QueueBytes)},
 		writer: newWriter(),
 	}
+	b.presence = newPresence(b, o.Timing.Lease)
 	b.publishing, b.stopPublishing = context.WithCancel(context.Background())
 	b.receiving, b.stopReceiving = context.WithCancel(context.Background())
 	for i := range o.Publishers + 1 {
@@ -79,6 +81,7 @@ func (b *Backplane) Start(sink backplane.Sink) {
 		b.publishersDone.Go(func() { p.run(b.publishing) })
 	}
 	b.publishersDone.Go(func() { b.reader.run(b.publishing) })
+	b.receiversDone.Go(func() { b.presence.run(b.receiving) })
 	for _, s := range b.subscribers {
 		s.sink = sink
 		b.receiversDone.Go(func() { s.run(b.receiving) })
@@ -160,13 +163,14 @@ func (b *Backplane) Counters() Counters {
 	return c
 }
 
-// Close refuses what is published from now on, publishes what waits, and lets go of all connections. When ctx ends before
-// everything is confirmed, the rest ends as unavailable and Close returns ctx's error. Messages are delivered until
-// everything is published, and none after Close has returned.
+// Close takes everybody out of all rooms, then refuses what is published from now on, publishes what waits, and lets go of all
+// connections. When ctx ends before everything is confirmed, the rest ends as unavailable and Close returns ctx's error. Messages
+// are delivered until everything is published, and none after Close has returned.
 func (b *Backplane) Close(ctx context.Context) error {
 	if b.closed.Swap(true) {
 		return errors.New("the Redis backplane is closed already")
 	}
+	b.presence.close(ctx)
 	for _, p := range b.publishers {
 		p.queue.close()
 	}

@@ -9,7 +9,7 @@ import (
 // What is published to a channel is an envelope: the message's JSON with what only gateways need in front of it.
 //
 //	byte 0   version, 1
-//	byte 1   flags: bit 0 says that an excluded connection follows
+//	byte 1   flags: bit 0 says that an excluded connection follows, bit 1 that the body is changes of who is in the room
 //	[varint  length of the connection id, at most 255
 //	 bytes   the connection id]
 //	rest     the body, a JSON object
@@ -28,7 +28,9 @@ const (
 	placedVersion = 2
 	// flagExclude says that the id of a connection that must not get the message follows.
 	flagExclude = 1 << 0
-	knownFlags  = flagExclude
+	// flagChanges says that the body is no message but tells who came to the room and who left it: see parseChanges.
+	flagChanges = 1 << 1
+	knownFlags  = flagExclude | flagChanges
 	// maxExcludeBytes bounds a connection id; ours have less than 64.
 	maxExcludeBytes = 255
 	// maxEpochBytes bounds an epoch; ours have less than 32.
@@ -59,6 +61,7 @@ type envelope struct {
 	epoch   string
 	offset  int64
 	exclude string
+	changes bool
 	body    string
 }
 
@@ -86,8 +89,8 @@ func decodePlain(data string) (envelope, error) {
 	if data[0] != plainVersion || data[1]&^knownFlags != 0 {
 		return envelope{}, errEnvelopeVersion
 	}
-	var e envelope
 	flags, rest := data[1], data[2:]
+	e := envelope{changes: flags&flagChanges != 0}
 	if flags&flagExclude != 0 {
 		n, size := uvarint(rest)
 		if size <= 0 || n == 0 || n > maxExcludeBytes || n > uint64(len(rest)-size) {

@@ -43,7 +43,7 @@ func (w *writer) next() int64 {
 }
 
 // logRequest is the part of a publication that is carried out by a script: one that is kept or has an idempotency key, or the
-// reading of a log, which travels the same way.
+// reading of a log or a call of presence, which travel the same way.
 type logRequest struct {
 	tag    string // what the target's names begin with
 	writer *writer
@@ -53,6 +53,8 @@ type logRequest struct {
 	// once, fingerprint and id are those of an idempotency key; once is empty without one.
 	once, fingerprint, id string
 	read                  *logRead
+	// call is another script than those of logs.
+	call *call
 
 	// sent is true once an attempt was made whose end is not known.
 	sent bool
@@ -101,6 +103,8 @@ func (r *logRequest) command(replicationID string, channel, envelope []byte) []a
 	log, meta, once := r.tag+":log", r.tag+":meta", r.tag+":once:"+r.once
 	window := backplane.IdempotencyWindow.Milliseconds()
 	switch {
+	case r.call != nil:
+		return r.call.command()
 	case r.read != nil:
 		reverse := ""
 		if r.read.cursor.Reverse {

@@ -58,6 +58,9 @@ type Timing struct {
 	// down, less up to half of it at random. Defaults 20 ms and 1 s. So a short outage is noticed to be over soon,
 	// and a long one costs few attempts.
 	BackoffMin, BackoffMax time.Duration
+	// Lease is how long this process's members of a room outlive its last word of them; default 20 s, so that they are gone
+	// within 30 s, see refreshEvery.
+	Lease time.Duration
 }
 
 func (t Timing) withDefaults() Timing {
@@ -72,6 +75,7 @@ func (t Timing) withDefaults() Timing {
 	or(&t.Silence, 3*time.Second)
 	or(&t.BackoffMin, 20*time.Millisecond)
 	or(&t.BackoffMax, time.Second)
+	or(&t.Lease, 20*time.Second)
 	return t
 }
 

@@ -43,7 +43,7 @@ func (l *link) prepareLogs(ctx context.Context, every time.Duration) error {
 		return err
 	}
 	if l.replicationID == "" {
-		for _, script := range []*goredis.Script{appendScript, onceScript, readScript} {
+		for _, script := range append([]*goredis.Script{appendScript, onceScript, readScript}, presenceScripts...) {
 			if err := script.Load(ctx, l.client).Err(); err != nil {
 				return fmt.Errorf("load a script into Redis: %w", err)
 			}

@@ -129,6 +129,11 @@ func (p *publisher) endKept(publication *publication, confirmed int) {
 		p.confirm(publication, backplane.Receipt{}, err)
 		return
 	}
+	if c := publication.log.call; c != nil {
+		c.reply = publication.log.reply
+		p.confirm(publication, backplane.Receipt{}, nil)
+		return
+	}
 	r, err := publication.log.result()
 	switch {
 	case err != nil:

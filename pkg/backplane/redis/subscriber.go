@@ -156,6 +156,10 @@ func (s *subscriber) deliver(m *backplane.Message, channel, payload []byte) {
 		}
 		return
 	}
+	if e.changes {
+		s.deliverChanges(m, sub.target, e.body)
+		return
+	}
 	if e.epoch != sub.epoch {
 		sub.epoch = strings.Clone(e.epoch)
 	}
@@ -163,6 +167,17 @@ func (s *subscriber) deliver(m *backplane.Message, channel, payload []byte) {
 		Target: sub.target, Exclude: strings.Clone(e.exclude), Body: payload[len(payload)-len(e.body):],
 		Epoch: sub.epoch, Offset: e.offset,
 	}
+	s.sink.Deliver(m)
+}
+
+// deliverChanges hands on who came to a room and who left it.
+func (s *subscriber) deliverChanges(m *backplane.Message, room backplane.Target, text string) {
+	changes, err := parseChanges(text)
+	if err != nil {
+		s.counters.skippedBroken.Add(1)
+		return
+	}
+	*m = backplane.Message{Target: room, Changes: changes}
 	s.sink.Deliver(m)
 }
 
