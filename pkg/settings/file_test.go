@@ -201,7 +201,7 @@ func TestNotYetListsWhatIsSetAndNothingElse(t *testing.T) {
 	if got := NotYet(Default()); len(got) != 0 {
 		t.Errorf("the defaults ask for %v, which is not built", got)
 	}
-	want := []string{"rooms.presence", "limits.maxConnectionsPerUser", "backplane rediss+sentinel://"}
+	want := []string{"limits.maxConnectionsPerUser", "backplane rediss+sentinel://"}
 	if diff := cmp.Diff(want, NotYet(everything())); diff != "" {
 		t.Error(diff)
 	}

@@ -1,7 +1,5 @@
 package settings
 
-import "slices"
-
 // NotYet lists the keys that are set but not built in this version: they are validated, and change nothing. The process
 // logs each once. This is the only place that knows.
 func NotYet(s Settings) []string {
@@ -11,8 +9,6 @@ func NotYet(s Settings) []string {
 			keys = append(keys, key)
 		}
 	}
-	presence := slices.ContainsFunc(s.Rooms, func(p RoomPolicy) bool { return p.Presence })
-	add(presence, "rooms.presence")
 	add(s.Limits.MaxConnectionsPerUser > 0, "limits.maxConnectionsPerUser")
 	if backplane, err := parseBackplane(s.Backplane); err == nil && len(backplane.hosts) > 0 {
 		add(backplane.scheme != "redis" && backplane.scheme != "rediss", "backplane "+backplane.scheme+"://")
