@@ -126,7 +126,7 @@ func (c *Conn) checkHeader(first, second byte, size uint64) bool {
 		return c.fail(1002, "a reserved bit is set")
 	case second&maskBit == 0:
 		return c.fail(1002, "frames from a client must be masked")
-	case op >= opClose && (!fin || size > maxControl):
+	case op >= opClose && (!fin || second&^maskBit > maxControl):
 		return c.fail(1002, "a control frame must be whole and at most 125 bytes")
 	case op > opBinary && op < opClose || op > opPong:
 		return c.fail(1002, "a reserved opcode is used")
