@@ -234,6 +234,7 @@ func conformanceCases() []conformanceCase {
 	s := strings.Repeat("*", 65536)
 	alive("10.1.1 a text of 64 KiB in fragments of 1300 bytes", fragments(s, 1300, nil), "text:"+s)
 
+	dead("a ping that needs no more than 7 bits for its length, and uses 16", []byte{finBit | opPing, maskBit | 126, 0, 0, 0, 0, 0, 0}, "close:1002")
 	unmasked := text("Hello")
 	unmasked[1] &^= maskBit
 	dead("a frame without a mask", unmasked, "close:1002")
