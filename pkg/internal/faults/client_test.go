@@ -18,9 +18,11 @@ import (
 const (
 	// unackedMost is how many messages a publisher has on their way at once.
 	unackedMost = 8
-	// silence is how long a client waits for a sign of life, of which it asks one every pingEvery.
+	// silence is how long a client waits for the answer to a ping, which it sends every pingEvery. Messages that come are no sign
+	// that its own way to the gateway is open.
 	silence   = 3 * time.Second
 	pingEvery = 400 * time.Millisecond
+	pingID    = "ping"
 	// retryAfter is the pause before a message is sent again that Redis did not confirm.
 	retryAfter = 100 * time.Millisecond
 	// historyMost is asked for at every join, for the case that it does not recover; more than any run publishes to a room.
@@ -136,7 +138,7 @@ func (c *client) session(ctx context.Context, conn *websocket.Conn, turn, rate i
 	publish, ping := time.NewTicker(time.Second/time.Duration(rate)), time.NewTicker(pingEvery)
 	defer publish.Stop()
 	defer ping.Stop()
-	heard := time.Now()
+	answered := time.Now()
 	var move <-chan time.Time
 	for {
 		select {
@@ -147,7 +149,9 @@ func (c *client) session(ctx context.Context, conn *websocket.Conn, turn, rate i
 				c.failAll()
 				return nil
 			}
-			heard = time.Now()
+			if f.ID == pingID {
+				answered = time.Now()
+			}
 			if f.Type == "reconnect" && move == nil {
 				move = time.After(time.Duration(f.Delay) * time.Millisecond)
 			}
@@ -162,11 +166,11 @@ func (c *client) session(ctx context.Context, conn *websocket.Conn, turn, rate i
 		case <-publish.C:
 			c.publish()
 		case <-ping.C:
-			if time.Since(heard) > silence {
+			if time.Since(answered) > silence {
 				c.failAll()
 				return nil
 			}
-			c.write(map[string]any{"type": "ping", "id": "ping"})
+			c.write(map[string]any{"type": "ping", "id": pingID})
 		}
 	}
 }
@@ -214,7 +218,7 @@ func (c *client) take(f *frame) {
 		c.setPlace(f.room(), position{f.Epoch, f.Offset}, true)
 	case f.Type == "ack" && f.Room != "":
 		c.takeJoin(f)
-	case f.Type == "ack" && f.ID != "ping":
+	case f.Type == "ack" && f.ID != pingID:
 		c.takeAck(f)
 	case f.Type == "error":
 		c.takeError(f)

@@ -20,6 +20,7 @@ var (
 	runs    = flag.Int("runs", 3, "how many runs")
 	first   = flag.Uint64("seed", 0, "the first run's seed, the others follow; 0: a random one")
 	keepIn  = flag.String("logs", "", "the folder in which the logs of failing runs are kept; empty: one among the temporary files")
+	keepAll = flag.Bool("keep", false, "keep the logs of runs that pass too")
 	docs    = flag.String("docs", "", "the file whose table is replaced by the result")
 	program string
 )
@@ -79,7 +80,7 @@ func suffer(t *testing.T, p plan) outcome {
 	started := time.Now()
 	f := startFleet(t, p, program, folder)
 	t.Cleanup(func() {
-		if !t.Failed() {
+		if !t.Failed() && !*keepAll {
 			_ = os.RemoveAll(folder)
 			return
 		}
@@ -99,7 +100,7 @@ func suffer(t *testing.T, p plan) outcome {
 	for _, line := range append(v.lines(), c.oddities()...) {
 		t.Error(line)
 	}
-	if t.Failed() {
+	if t.Failed() || *keepAll {
 		if err := e.write(filepath.Join(folder, "clients.log")); err != nil {
 			t.Error(err)
 		}
