@@ -10,12 +10,12 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // collect writes what is needed to understand a failure into a folder and returns its path: objects, events and logs of the
-// namespace, the operator's logs, and the state of the nodes. What cannot be had is said in its place.
-func collect(ctx context.Context, test, namespace string) string {
+// namespace, the operator's logs, and the state of the nodes. What cannot be had is said in its place. logs holds the logs of all
+// pods that there were.
+func collect(ctx context.Context, test, namespace, logs string) string {
 	folder := filepath.Join(*artifacts, strings.ReplaceAll(test, "/", "_"), namespace)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return "nowhere: " + err.Error()
@@ -38,32 +38,24 @@ func collect(ctx context.Context, test, namespace string) string {
 		text, err := run(ctx, "", os.Getenv("KUBECTL"), strings.Fields(arguments)...)
 		write(name, text, err)
 	}
-	for _, space := range []string{namespace, systemNamespace} {
-		var pods corev1.PodList
-		if err := api.List(ctx, &pods, client.InNamespace(space)); err != nil {
-			write("logs-of-"+space+".txt", "", err)
-			continue
-		}
-		for i := range pods.Items {
-			podLogs(ctx, &pods.Items[i], write)
+	if err := os.CopyFS(filepath.Join(folder, "logs"), os.DirFS(logs)); err != nil {
+		write("logs.txt", "", err)
+	}
+	pods, err := operatorPods(ctx)
+	if err != nil {
+		write("operator.log", "", err)
+	}
+	for i := range pods {
+		text, err := podLogs(ctx, pods[i].Namespace, pods[i].Name, corev1.PodLogOptions{})
+		write(pods[i].Name+".log", text, err)
+		if text, err = podLogs(ctx, pods[i].Namespace, pods[i].Name, corev1.PodLogOptions{Previous: true}); err == nil {
+			write(pods[i].Name+"-previous.log", text, nil)
 		}
 	}
 	return folder
 }
 
-// podLogs writes the logs of every container, also of the one before a restart.
-func podLogs(ctx context.Context, pod *corev1.Pod, write func(name, text string, err error)) {
-	for _, status := range pod.Status.ContainerStatuses {
-		text, err := logs(ctx, pod.Namespace, pod.Name, corev1.PodLogOptions{Container: status.Name})
-		write(pod.Name+"-"+status.Name+".log", text, err)
-		if status.RestartCount > 0 {
-			text, err = logs(ctx, pod.Namespace, pod.Name, corev1.PodLogOptions{Container: status.Name, Previous: true})
-			write(pod.Name+"-"+status.Name+"-previous.log", text, err)
-		}
-	}
-}
-
-func logs(ctx context.Context, namespace, pod string, options corev1.PodLogOptions) (string, error) {
+func podLogs(ctx context.Context, namespace, pod string, options corev1.PodLogOptions) (string, error) {
 	stream, err := typed.CoreV1().Pods(namespace).GetLogs(pod, &options).Stream(ctx)
 	if err != nil {
 		return "", err

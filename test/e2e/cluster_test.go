@@ -62,7 +62,9 @@ func (f fleet) get(ctx context.Context) (*v1alpha1.WebSocketCluster, error) {
 	return object, api.Get(ctx, client.ObjectKey{Namespace: f.namespace, Name: f.name}, object)
 }
 
-func (f fleet) meta() metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: f.namespace, Name: f.name} }
+func (f fleet) meta() metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: f.namespace, Name: f.name}
+}
 
 // settled returns nil when the cluster is ready and nothing is under way any more: the operator has seen the newest spec, every
 // pod is of the newest template and ready, and none is left over, not even one that is leaving.
@@ -141,4 +143,3 @@ func (f fleet) address(ctx context.Context, t *testing.T, service string) string
 	}
 	return fmt.Sprintf("%s:%d", object.Spec.ClusterIP, object.Spec.Ports[0].Port)
 }
-

@@ -32,12 +32,13 @@ func newNamespace(ctx context.Context, t *testing.T, purpose string) string {
 	}
 	name := namespace.Name
 	namespaces.Store(name, nil)
+	kept := keepLogs(t, name)
 	t.Cleanup(func() {
 		// the test's context is over
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if t.Failed() {
-			t.Logf("what is needed to understand it is in %s", collect(ctx, t.Name(), name))
+			t.Logf("what is needed to understand it is in %s", collect(ctx, t.Name(), name, kept))
 			if *keep {
 				return
 			}

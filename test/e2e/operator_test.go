@@ -28,7 +28,7 @@ const (
 
 var chartPath = filepath.Join(root, "charts", "wscluster")
 
-var systemNamespaceReady sync.Once
+var installed sync.Once
 
 // ensureSystemNamespace makes the operator's namespace, where the restricted Pod Security Standard is enforced too.
 func ensureSystemNamespace(ctx context.Context, t *testing.T) {
@@ -47,9 +47,20 @@ func ensureSystemNamespace(ctx context.Context, t *testing.T) {
 // ensureOperator installs the chart with its default values, if this run has not done so yet.
 func ensureOperator(ctx context.Context, t *testing.T) {
 	t.Helper()
-	systemNamespaceReady.Do(func() {
+	installed.Do(func() {
 		ensureSystemNamespace(ctx, t)
+		before, err := operatorPods(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
 		install(ctx, t)
+		// of an earlier run, perhaps with an image of the same tag and another content
+		for i := range before {
+			if err := client.IgnoreNotFound(api.Delete(ctx, &before[i])); err != nil {
+				t.Fatal(err)
+			}
+		}
+		awaitOperator(ctx, t, "wscluster.dev/operator:"+thisVersion)
 	})
 }
 

@@ -60,7 +60,22 @@ func TestMain(m *testing.M) {
 	})
 	code := m.Run()
 	stop()
+	if err := wantNoRefusals(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
 	os.Exit(code)
+}
+
+// wantNoRefusals looks at what the operator was allowed, after all tests.
+func wantNoRefusals() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	found, err := refusals(ctx)
+	if err == nil && len(found) > 0 {
+		err = fmt.Errorf("the API server refused the operator something:\n%s", strings.Join(found, "\n"))
+	}
+	return err
 }
 
 func prepare() error {
