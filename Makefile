@@ -66,6 +66,10 @@ test-chart: ## Check the Helm chart: lint, every object against a real API serve
 faults: ## Break gateways, Redis and links at random and check that nothing is lost, doubled or reordered; RUNS=200, SEED=n
 	@hack/faults.sh $(RUNS) $(SEED)
 
+.PHONY: e2e
+e2e: ## Run the end-to-end tests on a local Kubernetes of two nodes (root; ARGS="-test.v -test.run TestHelmRelease")
+	@hack/e2e.sh $(ARGS)
+
 .PHONY: bench
 bench: ## Compare with other servers, write docs/performance.md (half an hour; ARGS="-short" for a look, "-run room", "-h")
 	@hack/bench.sh $(ARGS)
