@@ -23,7 +23,8 @@ say "2. The images: gateway, operator, Redis"
 
 say "3. The operator, by Helm"
 again=$(helm --namespace wscluster-system status wscluster > /dev/null 2>&1 && echo yes || true)
-helm upgrade --install wscluster charts/wscluster --namespace wscluster-system --create-namespace --wait --timeout 5m --hide-notes
+helm upgrade --install wscluster charts/wscluster --namespace wscluster-system --create-namespace --wait --timeout 5m --hide-notes \
+  --set-string "images.operator.tag=${VERSION:-dev},images.gateway.tag=${VERSION:-dev}"
 # The images of a new build have the tag of the last one, so what runs already has to be told.
 restart() { # NAMESPACE DEPLOYMENT
   kubectl --namespace "$1" get deployment "$2" > /dev/null 2>&1 || return 0
