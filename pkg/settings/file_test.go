@@ -201,8 +201,14 @@ func TestNotYetListsWhatIsSetAndNothingElse(t *testing.T) {
 	if got := NotYet(Default()); len(got) != 0 {
 		t.Errorf("the defaults ask for %v, which is not built", got)
 	}
-	want := []string{"limits.maxConnectionsPerUser", "backplane rediss+sentinel://"}
-	if diff := cmp.Diff(want, NotYet(everything())); diff != "" {
+	all := everything()
+	want := []string{"limits.maxConnectionsPerUser"}
+	if diff := cmp.Diff(want, NotYet(all)); diff != "" {
+		t.Error(diff)
+	}
+	all.Backplane = "rediss+cluster://a:1,b:2"
+	want = append(want, "backplane rediss+cluster://")
+	if diff := cmp.Diff(want, NotYet(all)); diff != "" {
 		t.Error(diff)
 	}
 }

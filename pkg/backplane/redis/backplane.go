@@ -44,8 +44,8 @@ func New(o Options) (*Backplane, error) {
 	}
 	b := &Backplane{
 		names:  newNames(o.Cluster),
-		dialer: &dialer{endpoint: e, options: o},
-		health: newHealth(o.Publishers+1+o.Subscribers, o.Logger.With("redis", e.addr)),
+		dialer: newDialer(e, o),
+		health: newHealth(o.Publishers+1+o.Subscribers, o.Logger.With("redis", e.String())),
 		budget: budget{limit: int64(o.QueueBytes)},
 		writer: newWriter(),
 	}
@@ -81,6 +81,9 @@ func (b *Backplane) Start(sink backplane.Sink) {
 		b.publishersDone.Go(func() { p.run(b.publishing) })
 	}
 	b.publishersDone.Go(func() { b.reader.run(b.publishing) })
+	if s := b.dialer.sentinels; s != nil {
+		b.receiversDone.Go(func() { s.watch(b.receiving) })
+	}
 	b.receiversDone.Go(func() { b.presence.run(b.receiving) })
 	for _, s := range b.subscribers {
 		s.sink = sink

@@ -13,6 +13,13 @@
 // There are a few links for subscriptions, over which targets are spread by hash, and a few for publishing, over which they are
 // spread too, so that the order of a target is the order of one connection. How many does not depend on the number of rooms.
 //
+// # Sentinel
+//
+// With redis+sentinel:// each dial asks the sentinels for the primary (sentinel.go), believes the newest answer of a majority,
+// and checks by ROLE that the server agrees, since a replica takes PUBLISH without an error. One connection to a sentinel
+// hears of switches, and every few seconds the question is asked again; links that lead elsewhere are cut. So the worst a
+// deposed primary can do is what it does before the sentinels have chosen. The user of an ACL needs ROLE beside the rest.
+//
 // # Subscriptions
 //
 // What the hub wants is kept in memory (subscriptions.go) and brought to Redis by the link's writer, up to 1,000 channels a

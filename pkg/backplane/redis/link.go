@@ -28,6 +28,16 @@ const handshakeBuffer = 4 << 10
 type dialer struct {
 	endpoint endpoint
 	options  Options
+	// sentinels is nil where the URL names Redis itself.
+	sentinels *sentinels
+}
+
+func newDialer(e endpoint, o Options) *dialer {
+	d := &dialer{endpoint: e, options: o}
+	if e.master != "" {
+		d.sentinels = &sentinels{addrs: e.sentinels, master: e.master, dial: d.dial, timing: o.Timing, links: make(map[*link]string)}
+	}
+	return d
 }
 
 // link is one connection to Redis, from dial to close. Everything in go-redis that would dial again, resend or change the
@@ -42,8 +52,9 @@ type dialer struct {
 // What is frequent does not go through go-redis: connect hands out the connection, which go-redis does not touch while none of
 // its commands is running, and on which nothing comes but answers. resp.go and push.go read it.
 type link struct {
-	client *goredis.Client
-	spent  atomic.Bool
+	client    *goredis.Client
+	sentinels *sentinels
+	spent     atomic.Bool
 
 	// replicationID is the primary's once the link is ready for scripts, and verified when it was last read. Its publisher's.
 	replicationID string
@@ -65,17 +76,21 @@ var quietOnce sync.Once
 // open returns a link that dials on its first use.
 func (d *dialer) open() *link {
 	quietOnce.Do(func() { goredis.SetLogger(quiet{}) })
-	l := &link{}
+	l := &link{sentinels: d.sentinels}
 	timing := d.options.Timing
 	l.client = goredis.NewClient(&goredis.Options{
-		Addr: d.endpoint.addr,
-		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		Addr: d.endpoint.String(),
+		Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			if l.spent.Swap(true) {
 				return nil, errLinkSpent
 			}
 			ctx, cancel := context.WithTimeout(ctx, timing.Dial)
 			defer cancel()
-			conn, err := d.dial(ctx, network, addr)
+			addr, err := d.locate(ctx, l)
+			if err != nil {
+				return nil, err
+			}
+			conn, err := d.dial(ctx, addr)
 			if err != nil {
 				return nil, err
 			}
@@ -107,12 +122,31 @@ func (l *link) connect(ctx context.Context) (net.Conn, error) {
 	if err := l.client.Ping(ctx).Err(); err != nil {
 		return nil, fmt.Errorf("connect to Redis: %w", err)
 	}
+	if err := l.checkRole(ctx); err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.conn.SetDeadline(time.Time{}); err != nil {
 		return nil, fmt.Errorf("connect to Redis: %w", err)
 	}
 	return l.conn, nil
+}
+
+// checkRole refuses a server that Sentinel has made, or not yet unmade, a replica: it takes what is published to it without an
+// error and passes it on to nobody else.
+func (l *link) checkRole(ctx context.Context) error {
+	if l.sentinels == nil {
+		return nil
+	}
+	reply, err := l.client.Do(ctx, "ROLE").Slice()
+	if err != nil {
+		return fmt.Errorf("ask Redis for its role, with ROLE: %w", err)
+	}
+	if len(reply) == 0 || reply[0] != "master" {
+		return fmt.Errorf("the sentinels name a Redis as the primary that is not: ROLE says %v", reply)
+	}
+	return nil
 }
 
 // own remembers the connection so that close can end it whatever go-redis is doing with it.
@@ -137,29 +171,53 @@ func (l *link) cut() {
 	}
 }
 
+// isGone says whether the link was cut.
+func (l *link) isGone() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.gone
+}
+
 // close cuts the link and lets go of everything of it.
 func (l *link) close() {
 	l.cut()
 	_ = l.client.Close() // says only that the connection is closed already
+	if l.sentinels != nil {
+		l.sentinels.closed(l)
+	}
 }
 
-func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+// locate returns the address to dial. Sentinels are asked anew for each dial.
+func (d *dialer) locate(ctx context.Context, l *link) (string, error) {
+	if d.sentinels == nil {
+		return d.endpoint.addr, nil
+	}
+	d.sentinels.opened(l, "")
+	addr, err := d.sentinels.primary(ctx)
+	if err == nil {
+		d.sentinels.opened(l, addr)
+	}
+	return addr, err
+}
+
+// dial connects to a Redis or a sentinel.
+func (d *dialer) dial(ctx context.Context, addr string) (net.Conn, error) {
 	netDialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	if !d.endpoint.tls {
-		return netDialer.DialContext(ctx, network, addr)
+		return netDialer.DialContext(ctx, "tcp", addr)
 	}
-	config, err := d.tlsConfig()
+	config, err := d.tlsConfig(addr)
 	if err != nil {
 		return nil, err
 	}
-	return (&tls.Dialer{NetDialer: netDialer, Config: config}).DialContext(ctx, network, addr)
+	return (&tls.Dialer{NetDialer: netDialer, Config: config}).DialContext(ctx, "tcp", addr)
 }
 
 // tlsConfig reads the files anew, so that renewed certificates are taken over by the next connection.
-func (d *dialer) tlsConfig() (*tls.Config, error) {
+func (d *dialer) tlsConfig(addr string) (*tls.Config, error) {
 	config := &tls.Config{ServerName: d.options.ServerName, MinVersion: tls.VersionTLS12}
 	if config.ServerName == "" {
-		config.ServerName = d.endpoint.host
+		config.ServerName, _, _ = net.SplitHostPort(addr) // addresses are made by JoinHostPort
 	}
 	if name := d.options.CAFile; name != "" {
 		pem, err := os.ReadFile(name)

@@ -15,7 +15,9 @@ import (
 
 // Options says which Redis and how. URL and Cluster are required; everything else has a default.
 type Options struct {
-	// URL is redis://[user[:password]@]host[:port][/db], or rediss:// for TLS. The port is 6379 when absent.
+	// URL is redis://[user[:password]@]host[:port][/db], or rediss:// for TLS. The port is 6379 when absent. Or it is
+	// redis+sentinel://[user[:password]@]host[:port],…[/db]?master=NAME: the hosts are sentinels, with port 26379 when absent,
+	// that name the primary. User and password are Redis's; sentinels are asked without. rediss+sentinel:// is TLS to both.
 	URL string
 	// PasswordFile holds the password; it wins over the URL's and is read at each dial, so that a rotated password is taken
 	// over by the next connection. White space around it is dropped.
@@ -23,7 +25,8 @@ type Options struct {
 	// CAFile holds the PEM certificates that the server's is checked against; empty: the system's. CertFile and KeyFile are
 	// this client's own, both or neither. They need rediss:// and are read at each dial.
 	CAFile, CertFile, KeyFile string
-	// ServerName is the name that the server's certificate must have; empty: the URL's host.
+	// ServerName is the name that the server's certificate must have; empty: the URL's host, and with sentinels the host that is
+	// dialed, as the sentinels name it.
 	ServerName string
 	// Cluster prefixes every key and channel: 1 to 253 of A–Z a–z 0–9 . _ -.
 	Cluster string
@@ -81,11 +84,22 @@ func (t Timing) withDefaults() Timing {
 
 // endpoint is the part of a URL that a dial needs.
 type endpoint struct {
-	addr           string
-	host           string
+	// addr is empty where sentinels name it, which have the name master for it.
+	addr      string
+	sentinels []string
+	master    string
+
 	tls            bool
 	user, password string
 	db             int
+}
+
+// String names the endpoint without its password.
+func (e endpoint) String() string {
+	if e.addr != "" {
+		return e.addr
+	}
+	return e.master + " of the sentinels " + strings.Join(e.sentinels, ", ")
 }
 
 var clusterPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,253}$`)
@@ -129,10 +143,16 @@ func (o *Options) check() (endpoint, error) {
 	return e, nil
 }
 
-const urlForm = "write redis://[user[:password]@]host[:port][/db], or rediss:// for TLS"
+const (
+	urlForm         = "write redis://[user[:password]@]host[:port][/db], or rediss:// for TLS"
+	sentinelURLForm = "write redis+sentinel://[user[:password]@]host[:port],…[/db]?master=NAME, or rediss+sentinel:// for TLS"
+)
 
 // parseURL never repeats the URL in an error: it may hold a password.
 func parseURL(text string) (endpoint, error) {
+	if scheme, rest, _ := strings.Cut(text, "://"); scheme == "redis+sentinel" || scheme == "rediss+sentinel" {
+		return parseSentinelURL(scheme, rest)
+	}
 	u, err := url.Parse(text)
 	if err != nil {
 		return endpoint{}, errors.New("the Redis URL cannot be read: " + urlForm)
@@ -142,7 +162,7 @@ func parseURL(text string) (endpoint, error) {
 	case "redis":
 	case "rediss":
 		e.tls = true
-	case "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster":
+	case "redis+cluster", "rediss+cluster":
 		return e, fmt.Errorf("%s:// is not in this version: %s", u.Scheme, urlForm)
 	default:
 		return e, fmt.Errorf("%q is no scheme of a Redis URL: %s", u.Scheme, urlForm)
@@ -150,25 +170,63 @@ func parseURL(text string) (endpoint, error) {
 	if u.RawQuery != "" || u.Fragment != "" {
 		return e, errors.New("the Redis URL takes no query and no fragment: " + urlForm)
 	}
-	e.host = u.Hostname()
-	if e.host == "" {
-		return e, errors.New("the Redis URL lacks a host: " + urlForm)
+	if e.addr, err = hostPort(u, "6379"); err != nil {
+		return e, err
 	}
-	port := u.Port()
-	if port == "" {
-		port = "6379"
+	return e, e.readUserAndDatabase(u)
+}
+
+// parseSentinelURL reads what follows redis+sentinel://. A list of hosts is nothing that net/url reads.
+func parseSentinelURL(scheme, rest string) (endpoint, error) {
+	e := endpoint{tls: scheme == "rediss+sentinel"}
+	end := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		end = i
+	}
+	at := strings.LastIndexByte(rest[:end], '@') + 1
+	u, err := url.Parse("redis://" + rest[:at] + "sentinels" + rest[end:])
+	if err != nil {
+		return e, errors.New("the Redis URL cannot be read: " + sentinelURLForm)
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if e.master = query.Get("master"); err != nil || e.master == "" || len(query) > 1 || u.Fragment != "" {
+		return e, errors.New("the Redis URL must name the primary, and nothing else, after the ?: " + sentinelURLForm)
+	}
+	for _, host := range strings.Split(rest[at:end], ",") {
+		h, err := url.Parse("redis://" + host)
+		if err != nil {
+			return e, errors.New("a host of the Redis URL cannot be read: " + sentinelURLForm)
+		}
+		addr, err := hostPort(h, "26379")
+		if err != nil {
+			return e, err
+		}
+		e.sentinels = append(e.sentinels, addr)
+	}
+	return e, e.readUserAndDatabase(u)
+}
+
+// hostPort returns a URL's host and port, or the given port when it has none.
+func hostPort(u *url.URL, port string) (string, error) {
+	if u.Hostname() == "" {
+		return "", errors.New("the Redis URL lacks a host: " + urlForm)
+	}
+	if p := u.Port(); p != "" {
+		port = p
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return e, fmt.Errorf("the port %q of the Redis URL must be 1 to 65535", port)
+		return "", fmt.Errorf("the port %q of the Redis URL must be 1 to 65535", port)
 	}
-	e.addr = net.JoinHostPort(e.host, port)
+	return net.JoinHostPort(u.Hostname(), port), nil
+}
+
+func (e *endpoint) readUserAndDatabase(u *url.URL) (err error) {
 	e.user = u.User.Username()
 	e.password, _ = u.User.Password()
 	if db := strings.Trim(u.Path, "/"); db != "" {
-		e.db, err = strconv.Atoi(db)
-		if err != nil || e.db < 0 {
-			return e, fmt.Errorf("the database %q of the Redis URL must be a number from 0", db)
+		if e.db, err = strconv.Atoi(db); err != nil || e.db < 0 {
+			return fmt.Errorf("the database %q of the Redis URL must be a number from 0", db)
 		}
 	}
-	return e, nil
+	return nil
 }

@@ -13,14 +13,18 @@ func TestURLsAreRead(t *testing.T) {
 		url  string
 		want endpoint
 	}{
-		{"redis://localhost", endpoint{addr: "localhost:6379", host: "localhost"}},
-		{"redis://localhost:7000/", endpoint{addr: "localhost:7000", host: "localhost"}},
-		{"redis://10.0.0.1:7000/12", endpoint{addr: "10.0.0.1:7000", host: "10.0.0.1", db: 12}},
-		{"redis://[::1]:7000", endpoint{addr: "[::1]:7000", host: "::1"}},
-		{"redis://:p%40ss@h", endpoint{addr: "h:6379", host: "h", password: "p@ss"}},
-		{"redis://u:p@h", endpoint{addr: "h:6379", host: "h", user: "u", password: "p"}},
-		{"redis://u@h", endpoint{addr: "h:6379", host: "h", user: "u"}},
-		{"rediss://redis.example:6380/1", endpoint{addr: "redis.example:6380", host: "redis.example", tls: true, db: 1}},
+		{"redis://localhost", endpoint{addr: "localhost:6379"}},
+		{"redis://localhost:7000/", endpoint{addr: "localhost:7000"}},
+		{"redis://10.0.0.1:7000/12", endpoint{addr: "10.0.0.1:7000", db: 12}},
+		{"redis://[::1]:7000", endpoint{addr: "[::1]:7000"}},
+		{"redis://:p%40ss@h", endpoint{addr: "h:6379", password: "p@ss"}},
+		{"redis://u:p@h", endpoint{addr: "h:6379", user: "u", password: "p"}},
+		{"redis://u@h", endpoint{addr: "h:6379", user: "u"}},
+		{"rediss://redis.example:6380/1", endpoint{addr: "redis.example:6380", tls: true, db: 1}},
+		{"redis+sentinel://u:p%40@s1,s2:7000,[::1]:7001/2?master=chat", endpoint{
+			sentinels: []string{"s1:26379", "s2:7000", "[::1]:7001"}, master: "chat", user: "u", password: "p@", db: 2,
+		}},
+		{"rediss+sentinel://s1?master=a%20b", endpoint{sentinels: []string{"s1:26379"}, master: "a b", tls: true}},
 	} {
 		got, err := parseURL(c.url)
 		if err != nil {
@@ -41,6 +45,11 @@ func TestWrongOptionsAreRefusedWithASentence(t *testing.T) {
 		{"no URL", Options{Cluster: "c"}, "redis://[user"},
 		{"another scheme", Options{URL: "http://h", Cluster: "c"}, `"http" is no scheme`},
 		{"a topology that is not there yet", Options{URL: "redis+cluster://h1,h2", Cluster: "c"}, "not in this version"},
+		{"sentinels without the primary's name", Options{URL: "redis+sentinel://h1,h2", Cluster: "c"}, "?master=NAME"},
+		{"sentinels with a further query", Options{URL: "redis+sentinel://h1?master=a&x=1", Cluster: "c"}, "nothing else"},
+		{"sentinels with an empty host", Options{URL: "redis+sentinel://h1,,h2?master=a", Cluster: "c"}, "lacks a host"},
+		{"sentinels with a bad port", Options{URL: "redis+sentinel://h1:0?master=a", Cluster: "c"}, `port "0"`},
+		{"sentinels with a bad password", Options{URL: "redis+sentinel://u:secret%zz@h1?master=a", Cluster: "c"}, "cannot be read"},
 		{"unreadable", Options{URL: "redis://u:secret%zz@h", Cluster: "c"}, "cannot be read"},
 		{"no host", Options{URL: "redis://:7000", Cluster: "c"}, "lacks a host"},
 		{"a port out of range", Options{URL: "redis://h:70000", Cluster: "c"}, `port "70000"`},

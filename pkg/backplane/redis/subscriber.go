@@ -276,16 +276,9 @@ func (l *subscriberLink) send(patience time.Duration, name string, channels ...s
 
 // fail cuts the link for a reason that the reader does not see.
 func (l *subscriberLink) fail(err error) {
-	if l.spentByReader() {
-		return
+	if l.isGone() {
+		return // a writer's error is only the echo of that
 	}
 	l.cause.Store(&err)
 	l.cut()
-}
-
-// spentByReader says whether the link was cut already, so that a writer's error is only the echo of that.
-func (l *subscriberLink) spentByReader() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.gone
 }
