@@ -100,6 +100,11 @@ func suffer(t *testing.T, p plan) outcome {
 	for _, line := range append(v.lines(), c.oddities()...) {
 		t.Error(line)
 	}
+	for _, g := range f.gateways {
+		if err := g.check(); err != nil {
+			t.Error(err)
+		}
+	}
 	if t.Failed() || *keepAll {
 		if err := e.write(filepath.Join(folder, "clients.log")); err != nil {
 			t.Error(err)

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -17,7 +18,11 @@ const patience = 30 * time.Second
 // build builds the gateway into folder and returns its path.
 func build(folder string) (string, error) {
 	path := filepath.Join(folder, "gateway")
-	output, err := exec.Command("go", "build", "-o", path, "github.com/wscluster/wscluster/cmd/gateway").CombinedOutput()
+	args := []string{"build", "-o", path}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	output, err := exec.Command("go", append(args, "github.com/wscluster/wscluster/cmd/gateway")...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, output)
 	}
@@ -124,6 +129,25 @@ func (g *gateway) drained() {
 		g.t.Errorf("gateway %d ended its drain with exit status %d, want 0", g.number, code)
 	}
 	g.cmd = nil
+}
+
+// check tells what is wrong with a gateway that should run: it has ended by itself, or its log has what no fault explains.
+func (g *gateway) check() error {
+	select {
+	case <-g.done:
+		return fmt.Errorf("gateway %d ended by itself: %v", g.number, g.cmd.ProcessState)
+	default:
+	}
+	log, err := os.ReadFile(g.log.Name())
+	if err != nil {
+		return err
+	}
+	for _, bad := range []string{"WARNING: DATA RACE", "panic:", "level=ERROR"} {
+		if bytes.Contains(log, []byte(bad)) {
+			return fmt.Errorf("the log of gateway %d has %q: %s", g.number, bad, g.log.Name())
+		}
+	}
+	return nil
 }
 
 func freeAddress(t testing.TB) string {
