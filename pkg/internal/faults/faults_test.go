@@ -72,7 +72,7 @@ func TestNothingIsLostDoubledOrReorderedUnderFaults(t *testing.T) {
 
 // suffer does one run.
 func suffer(t *testing.T, p plan) outcome {
-	folder, err := os.MkdirTemp(*keepIn, fmt.Sprintf("seed-%d-", p.seed))
+	folder, err := os.MkdirTemp(*keepIn, fmt.Sprintf("seed-%d-", p.seed)) //nolint:usetesting // it outlives the test when that fails
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,6 +98,10 @@ func TestTheLedgerFindsWhatWentWrong(t *testing.T) {
 			want: verdict{Acked: 4, Delivered: 3, AcrossEpochs: 1}, odd: 1,
 		},
 		{
+			name: "places in a living epoch that are skipped, and the client is told so", run: newStory().get(1).told("a", 3).get(4),
+			want: verdict{Acked: 4, Delivered: 2, Lost: 2},
+		},
+		{
 			name: "a new epoch that skips its first message", run: newStory().newLife(2, 3).get(1, 2).told("b", 1).getIn(2, 3),
 			want: verdict{Acked: 4, Delivered: 3, AcrossEpochs: 1},
 		},
