@@ -44,7 +44,7 @@ func connect(ctx context.Context, out io.Writer, user, address string, from net.
 	if from != nil {
 		dialer.NetDialContext = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}).DialContext
 	}
-	conn, response, err := dialer.DialContext(ctx, u.String(), http.Header{})
+	conn, response, err := dialer.DialContext(ctx, u.String(), http.Header{}) //nolint:bodyclose // of a failed handshake gorilla has read it, of a good one it is the connection
 	if err != nil {
 		if response != nil {
 			err = fmt.Errorf("%w: %s", err, response.Status)
@@ -78,20 +78,20 @@ func (c *client) print(direction string, frame []byte) {
 }
 
 // command sends a command and reads its ack.
-func (c *client) command(text string) (frame, error) {
+func (c *client) command(text string) error {
 	c.print(">", []byte(text))
 	if err := c.conn.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
-		return frame{}, fmt.Errorf("%s: %w", c.user, err)
+		return fmt.Errorf("%s: %w", c.user, err)
 	}
 	f, raw, err := c.read()
 	if err != nil {
-		return f, err
+		return err
 	}
 	c.print("<", raw)
 	if f.Type != "ack" {
-		return f, quoted(c.user, "an ack", raw)
+		return quoted(c.user, "an ack", raw)
 	}
-	return f, nil
+	return nil
 }
 
 // message reads the message with that sender and data.

@@ -35,8 +35,9 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
-	defer cancel()
-	if err := talk(ctx, os.Stdout, flag.Args(), from); err != nil {
+	err := talk(ctx, os.Stdout, flag.Args(), from)
+	cancel()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "talk:", err)
 		os.Exit(1)
 	}
@@ -55,17 +56,17 @@ func talk(ctx context.Context, out io.Writer, urls []string, from []net.IP) erro
 	}
 	defer bob.close()
 	for _, c := range []*client{alice, bob} {
-		if _, err := c.command(`{"type":"join","id":"1","room_id":"lobby"}`); err != nil {
+		if err := c.command(`{"type":"join","id":"1","room_id":"lobby"}`); err != nil {
 			return err
 		}
 	}
-	if _, err := alice.command(`{"type":"publish","id":"2","room_id":"lobby","echo":false,"data":"Hello, is anybody there?"}`); err != nil {
+	if err := alice.command(`{"type":"publish","id":"2","room_id":"lobby","echo":false,"data":"Hello, is anybody there?"}`); err != nil {
 		return err
 	}
 	if err := bob.message("alice", "Hello, is anybody there?"); err != nil {
 		return err
 	}
-	if _, err := bob.command(`{"type":"publish","id":"2","target_user_id":"alice","data":"Hello Alice, I am on another pod."}`); err != nil {
+	if err := bob.command(`{"type":"publish","id":"2","target_user_id":"alice","data":"Hello Alice, I am on another pod."}`); err != nil {
 		return err
 	}
 	return alice.message("bob", "Hello Alice, I am on another pod.")

@@ -167,7 +167,6 @@ type client struct {
 	welcome map[string]any
 	frames  chan []byte
 	ended   error // why reading ended; after frames is closed
-	pings   int
 	barrier int
 }
 

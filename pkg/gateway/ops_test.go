@@ -48,7 +48,7 @@ func TestMetricsCount(t *testing.T) {
 		bob.next()
 	}
 	alice.send(`garbage`)
-	for i := 0; i < 11; i++ {
+	for range 11 {
 		alice.next()
 	}
 	alice.nothing()

@@ -63,13 +63,13 @@ type process struct {
 	*exec.Cmd
 	public, ops string
 	output      *bytes.Buffer // read it after the end
-	done        chan error
+	done        chan struct{} // closed when the process has ended; how says its ProcessState
 }
 
 // startProcess runs the gateway on free ports and waits until it says where it listens.
 func startProcess(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{Cmd: command(t, nil, append([]string{"--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--auth=trusted"}, args...)...), output: &bytes.Buffer{}, done: make(chan error, 1)}
+	p := &process{Cmd: command(t, nil, append([]string{"--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--auth=trusted"}, args...)...), output: &bytes.Buffer{}, done: make(chan struct{})}
 	stderr, err := p.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,8 @@ func startProcess(t *testing.T, args ...string) *process {
 	}
 	go func() {
 		_, _ = io.Copy(p.output, lines)
-		p.done <- p.Wait()
+		_ = p.Wait()
+		close(p.done)
 	}()
 	return p
 }

@@ -38,7 +38,7 @@ func (g *Gateway) publicHandler() http.Handler {
 
 // serveWebSocket admits a client or says why not.
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	result := g.connect(w, r)
+	result := g.connect(w, r) //nolint:contextcheck // the connection outlives the request
 	g.metrics.connects[result].Add(1)
 }
 

@@ -42,7 +42,7 @@ func (h *Hub) Connect(ctx context.Context, c *Client, inbox bool, greet func(*pr
 	}
 	var once sync.Once
 	entered := make(chan struct{})
-	ch.whenLive(c.user, func() {
+	ch.whenLive(c.user, func() { //nolint:contextcheck // the join outlives the caller's patience
 		h.startJoining(&joining{hub: h, membership: c.user, done: func(r protocol.Recovery) {
 			once.Do(func() { greet(&r.At) })
 			close(entered)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -226,10 +227,8 @@ func TestAMessageThatComesDuringARepairIsNotForgotten(t *testing.T) {
 // dropping drops the messages with these offsets.
 func dropping(offsets ...int64) func(*backplane.Message) fate {
 	return func(m *backplane.Message) fate {
-		for _, o := range offsets {
-			if m.Offset == o {
-				return never
-			}
+		if slices.Contains(offsets, m.Offset) {
+			return never
 		}
 		return once
 	}

@@ -12,11 +12,11 @@ import (
 type Presence uint8
 
 const (
-	// Unseen: nobody is told of the client.
+	// Unseen means that nobody is told of the client.
 	Unseen Presence = iota
-	// Seen: the client's user is in the room.
+	// Seen means that the client's user is in the room.
 	Seen
-	// Watching: so it is, and the client is told of other users who come and go.
+	// Watching means that so it is, and the client is told of other users who come and go.
 	Watching
 )
 

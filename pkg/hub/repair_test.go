@@ -18,7 +18,9 @@ func TestALinkThatIsBackHasAllRoomsLookedAtInTurn(t *testing.T) {
 	const rooms, away, atOnce = 1000, 100, 64
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t, func(o *hub.Options) { o.Linger = time.Hour })
-		target := func(i int) backplane.Target { return backplane.Target{Kind: backplane.Room, ID: fmt.Sprint("room ", i)} }
+		target := func(i int) backplane.Target {
+			return backplane.Target{Kind: backplane.Room, ID: fmt.Sprint("room ", i)}
+		}
 		publish := func(i int, data string) {
 			s.link.Publish(&backplane.Message{Target: target(i), Keep: s.keep, Body: protocol.AppendMessage(nil, &protocol.Message{
 				ID: []byte("m"), RoomID: []byte(target(i).ID), Data: []byte(data), TS: 1,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,7 +117,7 @@ func (t *table) set(fd int32, c *Conn) {
 	}
 	if grown := blocks; int(fd)/tableBlock >= len(blocks) {
 		for int(fd)/tableBlock >= len(grown) {
-			grown = append(grown[:len(grown):len(grown)], new([tableBlock]atomic.Pointer[Conn]))
+			grown = append(slices.Clip(grown), new([tableBlock]atomic.Pointer[Conn]))
 		}
 		t.blocks.Store(&grown)
 		blocks = grown
