@@ -397,8 +397,6 @@ func (c *client) ackedSince(t time.Time) bool {
 	return c.newestAcked.After(t)
 }
 
-func (c *client) in(room int) bool { return slices.Contains(c.rooms, room) }
-
 // hangUp ends what the client waits for on its connection.
 func (c *client) hangUp() {
 	c.mu.Lock()

@@ -190,25 +190,16 @@ func (c *crowd) settle(mended time.Time) *evidence {
 		return ""
 	})
 	e := &evidence{rooms: c.plan.rooms, members: make([][]int, c.plan.rooms)}
-	for room := range c.plan.rooms {
-		epoch, log := c.readLog(room)
-		e.logs, e.epochs = append(e.logs, log), append(e.epochs, epoch)
-		newest := position{epoch, 0}
-		if len(log) > 0 {
-			newest.offset = log[len(log)-1].offset
+	var newest []position
+	e.logs, e.epochs, newest = c.readLogs()
+	c.await("everything has come", func() string {
+		late := c.late(newest)
+		if late != "" {
+			// What a client gave up when its connection ended may be published after all that was acked.
+			e.logs, e.epochs, newest = c.readLogs()
 		}
-		c.await("everything has come", func() string {
-			for _, one := range c.clients {
-				if !one.in(room) {
-					continue
-				}
-				if at, _ := one.place(room); at != newest {
-					return fmt.Sprintf("client %d is at %v in room %d, the log at %v", one.number, at, room, newest)
-				}
-			}
-			return ""
-		})
-	}
+		return late
+	})
 	time.Sleep(100 * time.Millisecond) // for what should not come
 	c.end()
 	for _, one := range c.clients {
@@ -219,6 +210,32 @@ func (c *crowd) settle(mended time.Time) *evidence {
 		e.published = append(e.published, one.published)
 	}
 	return e
+}
+
+// readLogs reads the logs of all rooms.
+func (c *crowd) readLogs() (logs [][]entry, epochs []string, newest []position) {
+	c.t.Helper()
+	for room := range c.plan.rooms {
+		epoch, log := c.readLog(room)
+		at := position{epoch, 0}
+		if len(log) > 0 {
+			at.offset = log[len(log)-1].offset
+		}
+		logs, epochs, newest = append(logs, log), append(epochs, epoch), append(newest, at)
+	}
+	return logs, epochs, newest
+}
+
+// late tells of a client that is elsewhere in one of its rooms than the log.
+func (c *crowd) late(newest []position) string {
+	for _, one := range c.clients {
+		for _, room := range one.rooms {
+			if at, _ := one.place(room); at != newest[room] {
+				return fmt.Sprintf("client %d is at %v in room %d, the log at %v", one.number, at, room, newest[room])
+			}
+		}
+	}
+	return ""
 }
 
 // fallSilent has clients publish nothing new.
