@@ -130,6 +130,16 @@ func (r *roll) want(t *testing.T, target backplane.Target, want string) {
 	}
 }
 
+// awaitTold waits until the store knows everything, however slow it is.
+func (r *roll) awaitTold(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); r.PresenceStatus().Untold > 0; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v the status is %+v, want nothing untold", patience, r.PresenceStatus())
+		}
+	}
+}
+
 func emptyRoom(t *testing.T, r *roll) { r.want(t, r.room("empty"), "") }
 
 func listedAtOnce(t *testing.T, r *roll) {
@@ -238,6 +248,7 @@ func membersInPages(t *testing.T, r *roll) {
 	for i := range users {
 		r.Enter(target, fmt.Sprintf("user-%04d", (i*7919)%users))
 	}
+	r.awaitTold(t)
 	seen, after, pages := 0, "", 0
 	for {
 		page := r.page(t, target, after, 300)

@@ -44,7 +44,7 @@ func Failures() []Failure {
 
 // Counters is a snapshot of what a backplane has done since it was made. Its numbers are read one by one, not all at one instant.
 type Counters struct {
-	// Published counts publications, and readings of logs, that Redis answered; Unconfirmed those of them that too few
+	// Published counts publications, readings of logs and calls of presence that Redis answered; Unconfirmed those of them that too few
 	// replicas have confirmed; Failed, by Failure, those that ended as unavailable.
 	Published   uint64
 	Unconfirmed uint64

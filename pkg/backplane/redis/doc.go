@@ -50,6 +50,22 @@
 //
 // Logs are read over a link of their own, since pages are large.
 //
+// # Presence
+//
+// Who is in a room is kept as the number of connections of each user on each node, in sums over the nodes (lua/roster.lua says in
+// which keys). This process counts its own connections in memory and tells Redis what is, not what has changed: up to 200 users of
+// a room in one call of a script, one call a room at a time, so that what comes meanwhile makes up the next. The script
+// finds out who came to the room or left it and publishes that in the same atomic step. A call has a number, and a script takes none
+// that is not newer than the newest it has seen from the node; a call that fails is followed by one with what is true then.
+//
+// Every node has a lease in each of its rooms, by the clock of Redis: 20 s, renewed every 7 s by one command whatever the number
+// of members. The node that renews next takes out those whose lease has ended, 200 users in a step. A renewal says which of
+// the node's calls must have been seen. If Redis has not, because it lost its data, was rolled back by a failover, or took the node's
+// members out, the node takes a new name in the room and tells everything again; what is left under the old name
+// is taken over user by user. After a loss of all data nobody is said to come or go because of it: a generation, made with
+// the keys, tells that apart from having been taken out. While Redis cannot be reached for longer than a lease, nobody leaves:
+// a node that finds its own lease ended does not judge those of others for one more round.
+//
 // # Names
 //
 // With cluster chat and room id "a b" the channel is
@@ -59,6 +75,6 @@
 // Everything begins literally with the cluster and a colon, so that an ACL user is held to ~chat:* and &chat:*. Then comes r
 // for a room or u for a user with the id, percent-encoded but for A–Z a–z 0–9 . _ ~ -, in braces: the hash tag that
 // puts all keys of a room into one slot of a Redis Cluster. Then what it is: ch is the channel, log and meta are the log,
-// once:<digest> is an idempotency key. Ids cannot
+// once:<digest> is an idempotency key, and here, more, nodes, state and at:<node> are presence. Ids cannot
 // break out of the braces since the encoding leaves neither braces, colons nor glob characters.
 package redis

@@ -168,7 +168,7 @@ func (p *presence) lookForLoss(now time.Time) {
 	p.reconnects = reconnects
 	for _, r := range p.rooms {
 		if r.sequence != 0 {
-			r.refreshAt = now
+			r.refreshAt, r.returning = now, true
 			p.schedule(r)
 		}
 	}

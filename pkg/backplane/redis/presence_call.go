@@ -30,7 +30,7 @@ var (
 	assertScript  = goredis.NewScript(rosterLua + clockLua + assertLua)
 	refreshScript = goredis.NewScript(clockLua + refreshLua)
 	departScript  = goredis.NewScript(rosterLua + clockLua + departLua)
-	membersScript = goredis.NewScript(membersLua)
+	membersScript = goredis.NewScript(clockLua + membersLua)
 
 	presenceScripts = []*goredis.Script{assertScript, refreshScript, departScript, membersScript}
 )
@@ -106,9 +106,9 @@ func (r *presenceRoom) assert(batch []telling) *call {
 	if batch[0].wanted == 0 {
 		kind = "left"
 	}
-	args := make([]any, 0, 11+3*len(batch))
+	args := make([]any, 0, 12+3*len(batch))
 	args = append(args, r.tag+channelSuffix, "PUBLISH", r.node, sequence, r.sequence, r.generation, strconv.FormatInt(sequence, 36),
-		p.lease.Milliseconds(), changesHead, r.former, kind)
+		p.lease.Milliseconds(), changesHead, r.former, kind, unusedLife.Milliseconds())
 	for _, t := range batch {
 		was := 0
 		if t.member.told > 0 {
@@ -151,7 +151,9 @@ func parseAssertion(reply string) (a assertion, err error) {
 // refresh renews the lease of this node.
 func (r *presenceRoom) refresh() *call {
 	p := r.presence
-	c := &call{tag: r.tag, script: refreshScript, keys: presenceKeys(r.tag, r.node), args: []any{r.node, r.sequence, p.lease.Milliseconds()}}
+	c := &call{tag: r.tag, script: refreshScript, keys: presenceKeys(r.tag, r.node), args: []any{
+		r.node, r.sequence, p.lease.Milliseconds(), unusedLife.Milliseconds(),
+	}}
 	c.ended = func(reply any, err error) {
 		text, _ := reply.(string)
 		fields := strings.Split(text, " ")
@@ -176,7 +178,7 @@ func (r *presenceRoom) depart(node string, own bool) *call {
 		force = "force"
 	}
 	c := &call{tag: r.tag, script: departScript, keys: presenceKeys(r.tag, node), args: []any{
-		r.tag + channelSuffix, "PUBLISH", node, usersInCall, force, 3 * p.lease.Milliseconds(), changesHead,
+		r.tag + channelSuffix, "PUBLISH", node, usersInCall, force, unusedLife.Milliseconds(), changesHead,
 	}}
 	c.ended = func(reply any, err error) {
 		text, _ := reply.(string)
@@ -194,7 +196,7 @@ func listCall(tag, after string, limit int, done func(backplane.Roster, error)) 
 	if after != "" {
 		begin = "[" + after + "\x00" // the next after it; "(" + after means something else to miniredis where after is + or -
 	}
-	c := &call{tag: tag, script: membersScript, keys: presenceKeys(tag)[:2], args: []any{begin, limit + 1}}
+	c := &call{tag: tag, script: membersScript, keys: presenceKeys(tag)[:3], args: []any{begin, limit + 1}}
 	c.ended = func(reply any, err error) {
 		if err != nil {
 			done(backplane.Roster{}, err)

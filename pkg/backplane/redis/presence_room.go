@@ -20,9 +20,11 @@ const (
 	maxPace     = 500 * time.Millisecond
 )
 
-// refreshEvery is when a lease is renewed: two attempts may fail, and a node is missed at the latest 27 s after it was last heard of,
-// with leases of 20 s.
+// refreshEvery is when a lease is renewed, and firstRefresh when that is done first, at the latest. With leases of 20 s, two attempts
+// may fail, and a node is missed at the latest 27 s after it was last heard of. The first time is earlier, for a room in which all
+// nodes have died, and yet leaves them 2 s to come back when it was Redis that was away.
 func refreshEvery(lease time.Duration) time.Duration { return lease * 7 / 20 }
+func firstRefresh(lease time.Duration) time.Duration { return lease * 3 / 20 }
 
 // presenceRoom is one room as far as clients of this process are in it. The lock of presence guards it.
 type presenceRoom struct {
@@ -36,8 +38,9 @@ type presenceRoom struct {
 	// came and left are members to tell Redis of, as they were when they were put there.
 	came, left []*presenceMember
 	// sequence is the newest one that Redis has confirmed; 0: Redis has nothing of node.
-	sequence   int64
-	generation string
+	sequence int64
+	// generation is the one in which Redis was told of the members, seen the newest; they differ while all is told anew.
+	generation, seen string
 	// lapsed are other nodes whose lease has ended.
 	lapsed []string
 	// version counts changes; told is up to which Redis knows all.
@@ -46,6 +49,7 @@ type presenceRoom struct {
 
 	refreshAt time.Time
 	notBefore time.Time // nothing but a refresh is done before
+	returning bool      // the link was away: others may be about to come back too
 	turn      bool      // the last call told of members: lapsed nodes are next
 	busy      bool      // a call is on its way
 	at        time.Time
@@ -220,9 +224,11 @@ func (r *presenceRoom) failed(now time.Time) {
 
 // asserted takes the reply to a call that told of members. covers is the version that Redis knows by it, 0: not all of any.
 func (r *presenceRoom) asserted(batch []telling, a assertion, covers uint64, now time.Time) {
-	r.generation = a.generation
+	if r.seen = a.generation; r.former == "" {
+		r.generation = r.seen
+	}
 	if r.sequence == 0 {
-		r.refreshAt = now.Add(refreshEvery(r.presence.lease) - rand.N(refreshEvery(r.presence.lease)/4))
+		r.refreshAt = now.Add(firstRefresh(r.presence.lease) - rand.N(firstRefresh(r.presence.lease)/4))
 	}
 	r.sequence = a.sequence
 	if a.ours == 0 {
@@ -248,8 +254,11 @@ func (r *presenceRoom) confirmed(version uint64) {
 
 // refreshed takes the reply to a refresh.
 func (r *presenceRoom) refreshed(lapsed []string, now time.Time) {
-	r.refreshAt = now.Add(refreshEvery(r.presence.lease))
-	r.lapsed = lapsed
+	r.refreshAt = now.Add(refreshEvery(r.presence.lease) - rand.N(refreshEvery(r.presence.lease)/16))
+	if !r.returning {
+		r.lapsed = lapsed
+	}
+	r.returning = false
 }
 
 // lost has everything told anew under another name, since Redis, or another node on its behalf, has forgotten some of it.
@@ -274,7 +283,7 @@ func (r *presenceRoom) departed(node string, more bool) {
 	switch {
 	case more:
 	case node == r.former:
-		r.former = ""
+		r.former, r.generation = "", r.seen
 	case len(r.lapsed) > 0 && r.lapsed[0] == node:
 		r.lapsed = r.lapsed[1:]
 	}

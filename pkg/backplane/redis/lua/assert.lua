@@ -4,7 +4,7 @@
 -- KEYS[6]  at of the name that the node had before: the users given here are taken over from it
 -- ARGV  1 channel  2 PUBLISH or SPUBLISH  3 node  4 sequence  5 the newest sequence that the node knows to be here, 0: none
 --       6 generation that the node has seen last, or ""  7 word for a new generation  8 lease, ms  9 head of an envelope
---       10 the node's name before  11 came or left: whether any of the users has connections
+--       10 the node's name before  11 came or left: whether any of the users has connections  12 life of keys without a node, ms
 --       then three for each user: id, connections on the node, 1 if the node knows that the user was in the room, else 0
 -- Returns G                                  something of the node is missing: it has to say everything again, under a new name
 --         K generation users users_of_node   it is done, or was done already by an earlier attempt
@@ -18,13 +18,13 @@ local generation = state[1] or ARGV[7]
 if newest < sequence then
   if ARGV[11] == 'left' then
     -- A full Redis refuses a script whose first write may need memory. Leaving must always work.
-    redis.call('PEXPIRE', KEYS[5], ARGV[8])
+    redis.call('PEXPIRE', KEYS[5], ARGV[12])
   end
   redis.call('HSET', KEYS[4], 'g', generation, node, ARGV[4])
   local former = KEYS[6] and redis.call('ZSCORE', KEYS[3], ARGV[10])
   -- After a loss nobody was told that those who were here are gone, so nobody is told that they are back.
   local lost = ARGV[6] ~= '' and ARGV[6] ~= generation
-  for i = 12, #ARGV, 3 do
+  for i = 13, #ARGV, 3 do
     local user, wanted = ARGV[i], tonumber(ARGV[i + 1])
     local had = tonumber(redis.call('ZSCORE', KEYS[5], user) or 0)
     if wanted == 0 then
@@ -49,7 +49,7 @@ if newest < sequence then
   if redis.call('ZCARD', KEYS[5]) == 0 then
     leave(node)
   else
-    lease(node, tonumber(ARGV[8]))
+    lease(node, tonumber(ARGV[8]), ARGV[12])
   end
   publish(ARGV[2], ARGV[1], ARGV[9])
 end

@@ -6,8 +6,9 @@
 -- KEYS[4] state  hash: g generation, a random word for one unbroken life of these keys; <node> its newest sequence
 -- KEYS[5] at     sorted set of the users with connections on one node, by how many
 --
--- What is in here and more is always the sum of at over all nodes in nodes. All keys expire with the newest lease, at later:
--- it must be there for as long as its node is in nodes.
+-- What is in here and more is always the sum of at over all nodes in nodes, also of those whose lease has ended: they stay until a
+-- node that lives takes them out, with depart.lua. So whoever is told to be here is also told to be gone. Where no node lives,
+-- nobody is listed, and all keys expire long after, at last: it must be there for as long as its node is in nodes.
 local changes = {}
 
 local function connections(user)
