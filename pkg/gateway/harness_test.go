@@ -63,8 +63,8 @@ func start(t *testing.T, plane string, change func(*settings.Settings)) *node {
 		t.Fatal(err)
 	}
 	var ctx, hard context.Context
-	ctx, n.leave = context.WithCancel(context.Background())
-	hard, n.cut = context.WithCancel(context.Background())
+	ctx, n.leave = context.WithCancel(context.WithoutCancel(t.Context())) // it is the cleanup that ends it
+	hard, n.cut = context.WithCancel(context.WithoutCancel(t.Context()))
 	go func() {
 		n.err = n.Run(ctx, hard)
 		close(n.done)

@@ -63,7 +63,7 @@ type process struct {
 	*exec.Cmd
 	public, ops string
 	output      *bytes.Buffer // read it after the end
-	done        chan struct{} // closed when the process has ended; how says its ProcessState
+	done        chan struct{}
 }
 
 // startProcess runs the gateway on free ports and waits until it says where it listens.
@@ -92,7 +92,7 @@ func startProcess(t *testing.T, args ...string) *process {
 	}
 	go func() {
 		_, _ = io.Copy(p.output, lines)
-		_ = p.Wait()
+		_ = p.Wait() // wantExit looks at the process's state
 		close(p.done)
 	}()
 	return p
