@@ -192,8 +192,8 @@ func TestAJoinIsDoneWhenItsSubscriptionIsConfirmed(t *testing.T) {
 	h := newHub(t, plane)
 	a, b := arrive(h, "a", "alice"), arrive(h, "b", "bob")
 	var done []string
-	join := func(r *recipient, name string) bool {
-		return h.Join(&r.Client, "lobby", hub.Unseen, func() { done = append(done, name) })
+	join := func(r *recipient, name string) {
+		h.Join(&r.Client, "lobby", hub.Unseen, func() { done = append(done, name) })
 	}
 	join(a, "a")
 	join(b, "b")
