@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -42,6 +43,17 @@ type node struct {
 // memory:// or a Redis URL.
 func start(t *testing.T, plane string, change func(*settings.Settings)) *node {
 	t.Helper()
+	if plane == "memory://" {
+		return startOn(t, func(*slog.Logger) (backplane.Backplane, error) { return memory.New(), nil }, change)
+	}
+	return startOn(t, func(logger *slog.Logger) (backplane.Backplane, error) {
+		return redis.New(redis.Options{URL: plane, Cluster: "test", Logger: logger})
+	}, change)
+}
+
+// startOn is start with a backplane of any make.
+func startOn(t *testing.T, open func(*slog.Logger) (backplane.Backplane, error), change func(*settings.Settings)) *node {
+	t.Helper()
 	s := settings.Default()
 	s.Listen, s.APIListen, s.OpsListen = "127.0.0.1:0", "", "127.0.0.1:0"
 	s.Node, s.Auth.Type, s.LogLevel = "node-1", settings.AuthTrusted, "debug"
@@ -52,12 +64,9 @@ func start(t *testing.T, plane string, change func(*settings.Settings)) *node {
 	}
 	n := &node{log: &logBuffer{}, done: make(chan struct{})}
 	logger := newLogger(s, n.log)
-	var b backplane.Backplane = memory.New()
-	var err error
-	if plane != "memory://" {
-		if b, err = redis.New(redis.Options{URL: plane, Cluster: "test", Logger: logger}); err != nil {
-			t.Fatal(err)
-		}
+	b, err := open(logger)
+	if err != nil {
+		t.Fatal(err)
 	}
 	if n.Gateway, err = New(s, b, logger); err != nil {
 		t.Fatal(err)
