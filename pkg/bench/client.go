@@ -17,6 +17,8 @@ type client struct {
 	url int
 	// current is the connection in use; nil while there is none.
 	current *Conn
+	// former is the connection before current, as long as it may owe answers.
+	former *Conn
 	// pending is true while another connection is to be opened or being opened, up to its last join.
 	pending bool
 	// moving is true while a new connection is opened before the old one is left.
@@ -49,7 +51,9 @@ type Conn struct {
 	code      int // of the server's close frame; 0: none
 	node      string
 	heard     time.Duration // when something came
-	patience  time.Duration // how long it may be silent; 0: for ever
+	// unanswered are publishes that got neither an ack nor an error.
+	unanswered int
+	patience   time.Duration // how long it may be silent; 0: for ever
 }
 
 type connState uint8
@@ -62,7 +66,8 @@ const (
 
 const (
 	// leaveAfter is how long an old connection is kept beside the new one, for what is still on its way to it.
-	leaveAfter = time.Second
+	// Shorter than a gateway's patience with clients that it has asked to go, longer than a busy machine takes.
+	leaveAfter = 3 * time.Second
 	// closeWait is how long a server may take to answer a close frame.
 	closeWait = 5 * time.Second
 	// lastWait is that at the generator's own end.
@@ -202,6 +207,7 @@ func (g *Generator) connReady(c *Conn) {
 	owner := c.client
 	owner.pending, owner.attempts = false, 0
 	if old := owner.current; old != nil {
+		owner.former = old
 		g.after(leaveAfter, func() { g.connLeave(old) })
 	} else {
 		g.ready++
@@ -220,6 +226,19 @@ func (g *Generator) connReady(c *Conn) {
 		g.check.joined(owner.number, g.now)
 	}
 	g.notify()
+}
+
+// publisher returns the connection to publish on; nil if there is none now. A client that has moved first waits for the answers
+// on its old connection: two gateways do not keep the order of what one client sends through both.
+func (c *client) publisher() *Conn {
+	if former := c.former; former != nil && former.state == connOpen && former.unanswered > 0 {
+		return nil
+	}
+	c.former = nil
+	if c.current == nil || c.current.state != connOpen {
+		return nil
+	}
+	return c.current
 }
 
 func (g *Generator) countMembers(c *client, n int32) {

@@ -81,7 +81,7 @@ func (c *Conn) DeliveredAll(p []byte) {
 // Acked says that the publish with this id was taken.
 func (c *Conn) Acked(id []byte) {
 	if s, ok := parseID(id); ok {
-		c.generator.acked(s)
+		c.acked(s)
 	}
 }
 

@@ -83,3 +83,27 @@ func TestAServerThatFallsSilentIsLeft(t *testing.T) {
 		t.Errorf("closes %v; want none while the server pings", r.Closes)
 	}
 }
+
+// TestAPublisherThatMovedWaitsForItsAnswers, or what it sends by two ways would overtake itself and be counted as reordered.
+func TestAPublisherThatMovedWaitsForItsAnswers(t *testing.T) {
+	g := &Generator{totals: totals{phase: newPhase()}, streams: []stream{{seq: 2}}}
+	former, current := &Conn{generator: g, unanswered: 2}, &Conn{generator: g}
+	c := &client{current: current, former: former}
+	for _, answer := range []func(){
+		func() { former.acked(Stamp{Seq: 1}) },
+		func() { g.failed(former, Stamp{Seq: 2}, true, "unavailable") },
+	} {
+		if got := c.publisher(); got != nil {
+			t.Error("the client publishes on its new connection while the old one owes an answer")
+		}
+		answer()
+	}
+	if got := c.publisher(); got != current {
+		t.Error("the client does not publish on its new connection after the last answer")
+	}
+	former.unanswered, c.former = 1, former
+	former.state = connGone
+	if got := c.publisher(); got != current {
+		t.Error("the client waits for an answer on a connection that is gone")
+	}
+}

@@ -175,8 +175,8 @@ func (l *load) fill(g *Generator) {
 func (l *load) publish(g *Generator) bool {
 	number := l.turn
 	l.turn = (l.turn + 1) % len(g.streams)
-	publisher := g.clients[g.topology.streamPublisher(number)].current
-	if publisher == nil || publisher.state != connOpen {
+	publisher := g.clients[g.topology.streamPublisher(number)].publisher()
+	if publisher == nil {
 		g.phase.Unsent++
 		return false
 	}
@@ -202,8 +202,9 @@ func (l *load) publish(g *Generator) bool {
 	g.data = stamp.appendData(g.data[:0], g.options.PayloadBytes)
 	g.payload = g.options.Dialect.AppendPublish(g.payload[:0], g.topology.roomName(room), g.id, g.data)
 	publisher.Send(g.payload)
+	publisher.unanswered++
 	if !g.options.Dialect.Acks() {
-		g.acked(stamp)
+		publisher.acked(stamp)
 	}
 	return true
 }
@@ -277,11 +278,13 @@ func (g *Generator) delivered(c *Conn, s Stamp) {
 }
 
 // acked counts a publish that the server took.
-func (g *Generator) acked(s Stamp) {
+func (c *Conn) acked(s Stamp) {
+	g := c.generator
 	if int(s.Stream) >= len(g.streams) || s.Seq == 0 || s.Seq > g.streams[s.Stream].seq {
 		g.strange++
 		return
 	}
+	c.unanswered--
 	g.phase.Acked++
 	g.phase.ackLatency.add(g.elapsed() - s.At)
 	if g.check != nil {
@@ -290,7 +293,10 @@ func (g *Generator) acked(s Stamp) {
 }
 
 // failed counts an error; publish says whether it answers one.
-func (g *Generator) failed(_ *Conn, s Stamp, publish bool, code string) {
+func (g *Generator) failed(c *Conn, s Stamp, publish bool, code string) {
+	if publish {
+		c.unanswered--
+	}
 	g.phase.Failed[code]++
 	if code == codeUnavailable {
 		g.fault()

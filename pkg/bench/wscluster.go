@@ -80,7 +80,7 @@ func (d *wscluster) Received(c *Conn, p []byte) {
 		return
 	case bytes.HasPrefix(p, publishAckStart) && len(p) > len(publishAckStart)+stampHex:
 		if s, ok := parseID(p[len(publishAckStart):]); ok {
-			c.generator.acked(s)
+			c.acked(s)
 			return
 		}
 	}
