@@ -40,12 +40,12 @@ func spec(replicas int, fields ...string) string {
 		replicas, quick, smallRedis, strings.Join(fields, "\n  "))
 }
 
-// apply applies a WebSocketCluster, given its spec in YAML, as a user would.
-func apply(ctx context.Context, t *testing.T, namespace, name, spec string) fleet {
+// apply applies a WebSocketCluster chat, given its spec in YAML, as a user would.
+func apply(ctx context.Context, t *testing.T, namespace, spec string) fleet {
 	t.Helper()
-	text := fmt.Sprintf("apiVersion: wscluster.dev/v1alpha1\nkind: WebSocketCluster\nmetadata: {name: %s, namespace: %s}\nspec:%s", name, namespace, spec)
+	text := fmt.Sprintf("apiVersion: wscluster.dev/v1alpha1\nkind: WebSocketCluster\nmetadata: {name: chat, namespace: %s}\nspec:%s", namespace, spec)
 	must(ctx, t, text, os.Getenv("KUBECTL"), "apply", "-f", "-")
-	return fleet{namespace, name}
+	return fleet{namespace, "chat"}
 }
 
 // patch changes the spec, given as JSON.

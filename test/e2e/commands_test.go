@@ -52,7 +52,7 @@ func helm(ctx context.Context, t *testing.T, arguments ...string) string {
 }
 
 // cluster runs hack/cluster/cluster.
-func cluster(ctx context.Context, t *testing.T, arguments ...string) string {
+func cluster(ctx context.Context, t *testing.T, arguments ...string) {
 	t.Helper()
-	return must(ctx, t, "", filepath.Join(root, "hack", "cluster", "cluster"), arguments...)
+	must(ctx, t, "", filepath.Join(root, "hack", "cluster", "cluster"), arguments...)
 }

@@ -20,7 +20,7 @@ func TestPodsThatGo(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, 12*time.Minute)
 	ensureOperator(ctx, t)
-	f := apply(ctx, t, newNamespace(ctx, t, "pods"), "chat", spec(3))
+	f := apply(ctx, t, newNamespace(ctx, t, "pods"), spec(3))
 	f.awaitSettled(ctx, t)
 	redis := func(t *testing.T) {
 		t.Helper()
@@ -60,7 +60,7 @@ func TestPodsThatGo(t *testing.T) {
 func TestTheOperatorIsKilledDuringARollout(t *testing.T) {
 	ctx := within(t, 8*time.Minute)
 	ensureOperator(ctx, t)
-	f := apply(ctx, t, newNamespace(ctx, t, "operator"), "chat", spec(3))
+	f := apply(ctx, t, newNamespace(ctx, t, "operator"), spec(3))
 	f.awaitSettled(ctx, t)
 	before := names(f.mustPods(ctx, t))
 	l := startLoad(ctx, t, f, 60, true)
@@ -89,7 +89,7 @@ func TestTheOperatorIsKilledDuringARollout(t *testing.T) {
 func TestTheAPIServerIsRestarted(t *testing.T) {
 	ctx := within(t, 8*time.Minute)
 	ensureOperator(ctx, t)
-	f := apply(ctx, t, newNamespace(ctx, t, "apiserver"), "chat", spec(2))
+	f := apply(ctx, t, newNamespace(ctx, t, "apiserver"), spec(2))
 	f.awaitSettled(ctx, t)
 	l := startLoad(ctx, t, f, 60, true)
 	cluster(ctx, t, "exec", "pkill", "-KILL", "kube-apiserver")

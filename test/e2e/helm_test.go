@@ -15,7 +15,7 @@ import (
 func TestHelmRelease(t *testing.T) {
 	ctx := within(t, 15*time.Minute)
 	ensureOperator(ctx, t)
-	f := apply(ctx, t, newNamespace(ctx, t, "helm"), "chat", spec(2))
+	f := apply(ctx, t, newNamespace(ctx, t, "helm"), spec(2))
 	f.awaitSettled(ctx, t)
 	if out := helm(ctx, t, "test", releaseName, "--timeout", patience.String()); !strings.Contains(out, "Succeeded") {
 		t.Errorf("helm test printed:\n%s", out)

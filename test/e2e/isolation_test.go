@@ -23,8 +23,8 @@ func TestTwoClustersOfOneNameAreApart(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, 8*time.Minute)
 	ensureOperator(ctx, t)
-	here := apply(ctx, t, newNamespace(ctx, t, "here"), "chat", spec(2))
-	there := apply(ctx, t, newNamespace(ctx, t, "there"), "chat", spec(2))
+	here := apply(ctx, t, newNamespace(ctx, t, "here"), spec(2))
+	there := apply(ctx, t, newNamespace(ctx, t, "there"), spec(2))
 	here.awaitSettled(ctx, t)
 	there.awaitSettled(ctx, t)
 

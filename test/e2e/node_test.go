@@ -34,7 +34,7 @@ func TestANodeDies(t *testing.T) {
       tolerations:
       - {key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 0}
       - {key: node.kubernetes.io/not-ready, operator: Exists, effect: NoExecute, tolerationSeconds: 0}`
-	f := apply(ctx, t, newNamespace(ctx, t, "node"), "chat", strings.Replace(spec(0), quick, impatient, 1))
+	f := apply(ctx, t, newNamespace(ctx, t, "node"), strings.Replace(spec(0), quick, impatient, 1))
 	eventually(ctx, t, "Redis is ready", func() error { return f.condition(ctx, "RedisReady", "True") })
 	kubectl(ctx, t, "uncordon", mortal)
 	awaitUntainted(ctx, t, mortal)

@@ -39,7 +39,7 @@ func TestDeletingLeavesNothing(t *testing.T) {
 		})
 		before := objectsOf(ctx, t, namespace)
 		storage := strings.Replace(smallRedis, "standalone: {", "standalone: {storage: {size: 64Mi, onDelete: "+c.onDelete+"}, ", 1)
-		f := apply(ctx, t, namespace, "chat", strings.Replace(spec(1, everything), smallRedis, storage, 1))
+		f := apply(ctx, t, namespace, strings.Replace(spec(1, everything), smallRedis, storage, 1))
 		f.awaitSettled(ctx, t)
 		during := strings.Join(objectsOf(ctx, t, namespace), " ")
 		for _, part := range []string{

@@ -15,7 +15,7 @@ func TestRollingUpdateUnderLoad(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, 12*time.Minute)
 	ensureOperator(ctx, t)
-	f := apply(ctx, t, newNamespace(ctx, t, "rollout"), "chat", spec(3))
+	f := apply(ctx, t, newNamespace(ctx, t, "rollout"), spec(3))
 	f.awaitSettled(ctx, t)
 	before := names(f.mustPods(ctx, t))
 
@@ -48,7 +48,7 @@ func TestLiveSettingReplacesNoPod(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, 8*time.Minute)
 	ensureOperator(ctx, t)
-	f := apply(ctx, t, newNamespace(ctx, t, "reload"), "chat", spec(2))
+	f := apply(ctx, t, newNamespace(ctx, t, "reload"), spec(2))
 	f.awaitSettled(ctx, t)
 	before := names(f.mustPods(ctx, t))
 	alice := dial(ctx, t, f.url(ctx, t), "alice", sources[0])

@@ -21,7 +21,7 @@ func TestAutoscalingByCPU(t *testing.T) {
 	ctx := within(t, 10*time.Minute)
 	ensureOperator(ctx, t)
 	// The load takes some 100 m of CPU, which is far above half of the request.
-	f := apply(ctx, t, newNamespace(ctx, t, "hpa"), "chat", spec(1, `autoscaling:
+	f := apply(ctx, t, newNamespace(ctx, t, "hpa"), spec(1, `autoscaling:
     minReplicas: 1
     maxReplicas: 3
     targetCPUUtilizationPercentage: 50
@@ -69,7 +69,7 @@ func TestKubectlScale(t *testing.T) {
 	t.Parallel()
 	ctx := within(t, 8*time.Minute)
 	ensureOperator(ctx, t)
-	f := apply(ctx, t, newNamespace(ctx, t, "scale"), "chat", spec(1))
+	f := apply(ctx, t, newNamespace(ctx, t, "scale"), spec(1))
 	f.awaitSettled(ctx, t)
 	for _, replicas := range []int32{4, 0, 1} {
 		kubectl(ctx, t, "-n", f.namespace, "scale", "wsc/chat", fmt.Sprintf("--replicas=%d", replicas))

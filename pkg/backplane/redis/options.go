@@ -173,7 +173,8 @@ func parseURL(text string) (endpoint, error) {
 	if e.addr, err = hostPort(u, "6379"); err != nil {
 		return e, err
 	}
-	return e, e.readUserAndDatabase(u)
+	err = e.readUserAndDatabase(u)
+	return e, err
 }
 
 // parseSentinelURL reads what follows redis+sentinel://. A list of hosts is nothing that net/url reads.
@@ -192,7 +193,7 @@ func parseSentinelURL(scheme, rest string) (endpoint, error) {
 	if e.master = query.Get("master"); err != nil || e.master == "" || len(query) > 1 || u.Fragment != "" {
 		return e, errors.New("the Redis URL must name the primary, and nothing else, after the ?: " + sentinelURLForm)
 	}
-	for _, host := range strings.Split(rest[at:end], ",") {
+	for host := range strings.SplitSeq(rest[at:end], ",") {
 		h, err := url.Parse("redis://" + host)
 		if err != nil {
 			return e, errors.New("a host of the Redis URL cannot be read: " + sentinelURLForm)
@@ -203,7 +204,8 @@ func parseSentinelURL(scheme, rest string) (endpoint, error) {
 		}
 		e.sentinels = append(e.sentinels, addr)
 	}
-	return e, e.readUserAndDatabase(u)
+	err = e.readUserAndDatabase(u)
+	return e, err
 }
 
 // hostPort returns a URL's host and port, or the given port when it has none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -130,10 +131,7 @@ func (s *sentinels) moved(addr string) {
 // settle cuts the links to what the sentinels do not hold for the primary any more.
 func (s *sentinels) settle(ctx context.Context) {
 	s.mu.Lock()
-	before := make(map[*link]string, len(s.links))
-	for l, addr := range s.links {
-		before[l] = addr
-	}
+	before := maps.Clone(s.links)
 	s.mu.Unlock()
 	addr, err := s.primary(ctx)
 	if err != nil {
