@@ -34,7 +34,7 @@ type observation struct {
 type workload struct {
 	// kind and name are for messages.
 	kind, name string
-	// current tells whether its controller has seen its newest spec.
+	// current tells whether its controller has seen its newest spec, also one that this visit wrote and the cache does not show yet.
 	current bool
 	// desired, replicas, ready and updated are numbers of pods; replicas counts old and new ones.
 	desired, replicas, ready, updated int32
@@ -58,9 +58,13 @@ func (r *Reconciler) observe(ctx context.Context, v *visit) {
 		}
 	}
 	var err error
-	seen.gateway, err = r.deployment(ctx, cluster, manifests.GatewayName(cluster), manifests.ComponentGateway)
+	seen.gateway, err = r.deployment(ctx, v, manifests.GatewayName(cluster), manifests.ComponentGateway)
 	note("the gateways", err)
-	seen.redis, err = r.redisWorkload(ctx, cluster)
+	if seen.gateway != nil {
+		// the Deployment follows, and the cache after it: neither may speak of the number that was wanted before
+		seen.gateway.desired = ptr.Deref(cluster.Spec.Replicas, seen.gateway.desired)
+	}
+	seen.redis, err = r.redisWorkload(ctx, v)
 	note("Redis", err)
 	seen.publicService, err = get[corev1.Service](ctx, r.Client, cluster.Namespace, manifests.PublicServiceName(cluster))
 	note("the Service", err)
@@ -73,24 +77,24 @@ func (r *Reconciler) observe(ctx context.Context, v *visit) {
 	seen.err = errors.Join(errs...)
 }
 
-func (r *Reconciler) redisWorkload(ctx context.Context, cluster *v1alpha1.WebSocketCluster) (*workload, error) {
-	switch redis := cluster.Spec.Redis; {
+func (r *Reconciler) redisWorkload(ctx context.Context, v *visit) (*workload, error) {
+	switch redis := v.cluster.Spec.Redis; {
 	case redis.Type != v1alpha1.RedisStandalone:
 		return nil, nil
 	case redis.Standalone != nil && redis.Standalone.Storage != nil:
-		return r.statefulSet(ctx, cluster, manifests.RedisName(cluster), manifests.ComponentRedis)
+		return r.statefulSet(ctx, v, manifests.RedisName(v.cluster), manifests.ComponentRedis)
 	}
-	return r.deployment(ctx, cluster, manifests.RedisName(cluster), manifests.ComponentRedis)
+	return r.deployment(ctx, v, manifests.RedisName(v.cluster), manifests.ComponentRedis)
 }
 
-func (r *Reconciler) deployment(ctx context.Context, cluster *v1alpha1.WebSocketCluster, name, component string) (*workload, error) {
-	d, err := get[appsv1.Deployment](ctx, r.Client, cluster.Namespace, name)
+func (r *Reconciler) deployment(ctx context.Context, v *visit, name, component string) (*workload, error) {
+	d, err := get[appsv1.Deployment](ctx, r.Client, v.cluster.Namespace, name)
 	if d == nil || err != nil {
 		return nil, err
 	}
 	w := &workload{
 		kind: "Deployment", name: name,
-		current: d.Status.ObservedGeneration >= d.Generation,
+		current: d.Status.ObservedGeneration >= max(d.Generation, v.written[objectID{appsv1.SchemeGroupVersion.WithKind("Deployment"), name}]),
 		desired: ptr.Deref(d.Spec.Replicas, 1), replicas: d.Status.Replicas,
 		ready: d.Status.ReadyReplicas, updated: d.Status.UpdatedReplicas,
 	}
@@ -99,22 +103,22 @@ func (r *Reconciler) deployment(ctx context.Context, cluster *v1alpha1.WebSocket
 			w.refused = condition.Message
 		}
 	}
-	w.pods, err = r.pods(ctx, cluster, component)
+	w.pods, err = r.pods(ctx, v.cluster, component)
 	return w, err
 }
 
-func (r *Reconciler) statefulSet(ctx context.Context, cluster *v1alpha1.WebSocketCluster, name, component string) (*workload, error) {
-	s, err := get[appsv1.StatefulSet](ctx, r.Client, cluster.Namespace, name)
+func (r *Reconciler) statefulSet(ctx context.Context, v *visit, name, component string) (*workload, error) {
+	s, err := get[appsv1.StatefulSet](ctx, r.Client, v.cluster.Namespace, name)
 	if s == nil || err != nil {
 		return nil, err
 	}
 	w := &workload{
 		kind: "StatefulSet", name: name,
-		current: s.Status.ObservedGeneration >= s.Generation,
+		current: s.Status.ObservedGeneration >= max(s.Generation, v.written[objectID{appsv1.SchemeGroupVersion.WithKind("StatefulSet"), name}]),
 		desired: ptr.Deref(s.Spec.Replicas, 1), replicas: s.Status.Replicas,
 		ready: s.Status.ReadyReplicas, updated: s.Status.UpdatedReplicas,
 	}
-	w.pods, err = r.pods(ctx, cluster, component)
+	w.pods, err = r.pods(ctx, v.cluster, component)
 	return w, err
 }
 

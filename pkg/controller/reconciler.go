@@ -53,7 +53,9 @@ type visit struct {
 	cluster *v1alpha1.WebSocketCluster
 	// problems are what kept objects from being written, by step or object, in the order in which they came up.
 	problems []*writeProblem
-	seen     observation
+	// written holds the generation of what was written, by object: the cache shows it a moment later.
+	written map[objectID]int64
+	seen    observation
 }
 
 // Reconcile writes every object that the cluster wants, removes what it no longer wants, and reports.
@@ -67,7 +69,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		// every object has an owner reference: the garbage collector removes them
 		return ctrl.Result{}, nil
 	}
-	v := &visit{cluster: cluster}
+	v := &visit{cluster: cluster, written: map[objectID]int64{}}
 	r.write(ctx, v)
 	r.observe(ctx, v)
 	reportErr := r.report(ctx, v)

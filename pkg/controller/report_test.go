@@ -81,6 +81,56 @@ func TestAClusterBecomesReadyAndKubectlShowsIt(t *testing.T) {
 	}
 }
 
+// What the operator has just written is in its cache a moment later; until then the old Deployment looks as if all were done.
+func TestAChangeIsNeverReportedAsDoneBeforeItHasBegun(t *testing.T) {
+	cluster := create(t, newNamespace(t), "replicas: 2")
+	allReady(t, cluster.Namespace, "chat-redis")
+	allReady(t, cluster.Namespace, "chat-gateway")
+	waitCondition(t, cluster, "Progressing", metav1.ConditionFalse, v1alpha1.ReasonComplete)
+	for _, edit := range []func(*v1alpha1.WebSocketClusterSpec){
+		func(s *v1alpha1.WebSocketClusterSpec) { s.Gateway.HeartbeatSeconds = 7 },
+		func(s *v1alpha1.WebSocketClusterSpec) { s.Image = "example.com/gateway:next" },
+	} {
+		watch, err := api.Watch(t.Context(), &v1alpha1.WebSocketClusterList{}, client.InNamespace(cluster.Namespace))
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(t, cluster, edit)
+		waitCondition(t, cluster, "Progressing", metav1.ConditionTrue, v1alpha1.ReasonRollingOut)
+		last := cluster.ResourceVersion
+		for event := range watch.ResultChan() {
+			seen, ok := event.Object.(*v1alpha1.WebSocketCluster)
+			if !ok {
+				t.Fatalf("the watch ended with %+v", event.Object)
+			}
+			if seen.Status.ObservedGeneration == cluster.Generation {
+				if c := meta.FindStatusCondition(seen.Status.Conditions, "Progressing"); c.Status != metav1.ConditionTrue {
+					t.Errorf("while nobody has replaced a pod, Progressing is %s: %s", c.Status, c.Message)
+				}
+			}
+			if c := meta.FindStatusCondition(seen.Status.Conditions, "Ready"); c.Status != metav1.ConditionTrue {
+				t.Errorf("while both pods serve, Ready is %s: %s", c.Status, c.Message)
+			}
+			if seen.ResourceVersion == last {
+				break
+			}
+		}
+		watch.Stop()
+		allReady(t, cluster.Namespace, "chat-gateway")
+		waitCondition(t, cluster, "Progressing", metav1.ConditionFalse, v1alpha1.ReasonComplete)
+	}
+
+	change(t, cluster, func(s *v1alpha1.WebSocketClusterSpec) { s.Replicas = ptr.To[int32](0) })
+	setDeployment(t, cluster.Namespace, "chat-gateway", func(s *appsv1.DeploymentStatus) {
+		s.Replicas, s.UpdatedReplicas, s.ReadyReplicas, s.AvailableReplicas = 0, 0, 0, 0
+	})
+	waitCondition(t, cluster, "Progressing", metav1.ConditionFalse, v1alpha1.ReasonComplete)
+	change(t, cluster, func(s *v1alpha1.WebSocketClusterSpec) { s.Replicas = ptr.To[int32](2) })
+	if c := meta.FindStatusCondition(cluster.Status.Conditions, "Ready"); c.Status != metav1.ConditionFalse {
+		t.Errorf("with no pod of two, Ready is %s: %s", c.Status, c.Message)
+	}
+}
+
 func TestScalingAndSuspending(t *testing.T) {
 	cluster := create(t, newNamespace(t), "{}")
 	if output, err := kubectl(t, "scale", "--namespace", cluster.Namespace, "wsc/chat", "--replicas=4"); err != nil {

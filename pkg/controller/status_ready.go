@@ -28,7 +28,7 @@ func ready(redis, gateway verdict) verdict {
 }
 
 // gatewayReady is True while as many gateways are ready as are wanted, old ones and new ones alike: a rollout that goes wrong
-// leaves the old ones serving, and is Stalled's to tell.
+// leaves the old ones serving, and is Stalled's to tell; one that goes well does not touch it.
 func gatewayReady(v *visit) verdict {
 	gateway := v.seen.gateway
 	diagnosis := diagnose(gateway)
@@ -41,7 +41,7 @@ func gatewayReady(v *visit) verdict {
 		return unknown("the gateways are being made")
 	case v.cluster.Spec.Replicas != nil && *v.cluster.Spec.Replicas == 0:
 		return no(v1alpha1.ReasonSuspended, "spec.replicas is 0; raise it to let clients connect")
-	case gateway.current && gateway.ready >= gateway.desired:
+	case gateway.ready >= gateway.desired:
 		return yes(v1alpha1.ReasonAvailable, "%s", podCount(gateway, "gateway"))
 	case len(v.seen.missingSecrets) > 0:
 		return no(v1alpha1.ReasonSecretMissing, "%s", strings.Join(v.seen.missingSecrets, "; "))
@@ -68,7 +68,7 @@ func redisReady(v *visit) verdict {
 		return no(v.problems[0].reason, "%s", v.problems[0].message())
 	case redis == nil:
 		return unknown("Redis is being made")
-	case redis.current && redis.ready >= redis.desired:
+	case redis.ready >= redis.desired:
 		return yes(v1alpha1.ReasonAvailable, "%s", podCount(redis, "Redis"))
 	case diagnosis.reason != "":
 		return no(diagnosis.reason, "%s: %s", podCount(redis, "Redis"), diagnosis.message)

@@ -32,7 +32,7 @@ import (
 // Where a test needs those it writes what they would write, and says so.
 var (
 	// api is an administrator's client, without a cache.
-	api client.Client
+	api client.WithWatch
 	// operator is the reconciler that the running manager uses.
 	operator *Reconciler
 	// writes counts what the operator sends to the API server, other than reads.
@@ -73,7 +73,7 @@ func runSuite(m *testing.M) (int, error) {
 	}
 
 	scheme := NewScheme()
-	if api, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
+	if api, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
 		return 0, err
 	}
 	user, err := environment.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, config)

@@ -40,7 +40,7 @@ func (r *Reconciler) write(ctx context.Context, v *visit) {
 	for _, object := range objects {
 		id := objectID{schema.FromAPIVersionAndKind(*object.GetAPIVersion(), *object.GetKind()), *object.GetName()}
 		wanted[id] = true
-		if err := r.apply(ctx, v.cluster, id, object); err != nil {
+		if err := r.apply(ctx, v, id, object); err != nil {
 			v.problems = append(v.problems, classify(id.String(), err))
 		}
 	}
@@ -53,17 +53,17 @@ func (r *Reconciler) write(ctx context.Context, v *visit) {
 }
 
 // apply makes one object what was built, unless it is that already.
-func (r *Reconciler) apply(ctx context.Context, cluster *v1alpha1.WebSocketCluster, id objectID, object manifests.Object) error {
+func (r *Reconciler) apply(ctx context.Context, v *visit, id objectID, object manifests.Object) error {
 	wanted, err := stamped(object)
 	if err != nil {
 		return err
 	}
-	live, err := r.liveObject(ctx, id, cluster.Namespace)
+	live, err := r.liveObject(ctx, id, v.cluster.Namespace)
 	if err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
 	if live != nil {
-		if owner, ok := isOurs(cluster, live); !ok {
+		if owner, ok := isOurs(v.cluster, live); !ok {
 			return &notOwnedError{owner}
 		}
 		upToDate, err := r.upToDate(wanted, live)
@@ -71,8 +71,12 @@ func (r *Reconciler) apply(ctx context.Context, cluster *v1alpha1.WebSocketClust
 			return err
 		}
 	}
-	return r.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted),
-		client.FieldOwner(manifests.ManagedBy), client.ForceOwnership)
+	if err := r.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted),
+		client.FieldOwner(manifests.ManagedBy), client.ForceOwnership); err != nil {
+		return err
+	}
+	v.written[id] = wanted.GetGeneration() // Apply has put the answer there
+	return nil
 }
 
 // liveObject returns the object as the cache has it, else as the API server has it: an object that lacks our labels is
