@@ -6,8 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,11 +48,7 @@ func dial(ctx context.Context, t *testing.T, address, user string, from net.IP) 
 	}
 	c.t = t
 	t.Cleanup(func() { _ = c.socket.Close() })
-	welcome := c.next(ctx)
-	if welcome.Type != "welcome" || welcome.Node == "" {
-		t.Fatalf("the first frame is %+v, want a welcome with the pod's name", welcome)
-	}
-	c.node = welcome.Node
+	go c.read()
 	return c
 }
 
@@ -65,9 +64,39 @@ func tryDial(ctx context.Context, address, user string, from net.IP) (*conn, err
 		}
 		return nil, fmt.Errorf("%s connects to %s from %s: %w", user, address, from, err)
 	}
-	c := &conn{user: user, socket: socket, frames: make(chan frame, 1000)}
-	go c.read()
-	return c, nil
+	var welcome frame
+	if err := socket.ReadJSON(&welcome); err != nil || welcome.Type != "welcome" || welcome.Node == "" {
+		_ = socket.Close()
+		return nil, fmt.Errorf("the first frame that %s got is %+v (%v), want a welcome with the pod's name", user, welcome, err)
+	}
+	return &conn{user: user, node: welcome.Node, socket: socket, frames: make(chan frame, 1000)}, nil
+}
+
+var nextScout atomic.Int64
+
+// awaitRouted waits until the Service leads to every gateway: a pod is ready a moment before kube-proxy sends clients to it.
+func (f fleet) awaitRouted(ctx context.Context, t *testing.T) {
+	t.Helper()
+	address := f.url(ctx, t)
+	seen := map[string]bool{}
+	eventually(ctx, t, "the Service leads to every gateway", func() error {
+		for range 8 {
+			scout := scouts[int(nextScout.Add(1))%len(scouts)]
+			c, err := tryDial(ctx, address, "scout", scout)
+			if err != nil {
+				return err
+			}
+			seen[c.node] = true
+			_ = c.socket.Close()
+		}
+		pods, err := f.pods(ctx)
+		for i := range pods {
+			if !seen[pods[i].Name] {
+				return fmt.Errorf("%s has got no client, only %v", pods[i].Name, slices.Sorted(maps.Keys(seen)))
+			}
+		}
+		return err
+	})
 }
 
 func (c *conn) read() {

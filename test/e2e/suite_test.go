@@ -109,17 +109,22 @@ func prepare() error {
 	return addSources()
 }
 
-// sources are the addresses that clients connect from: session affinity sends each to one pod.
-var sources []net.IP
+// sources are the addresses that clients connect from: session affinity sends each to one pod. scouts are more of them, to find
+// out where a Service leads without tying a source to a pod.
+var sources, scouts []net.IP
 
 // addSources gives node 1's switch more addresses, so that this process looks like many machines.
 func addSources() error {
-	for last := 64; last < 96; last++ {
+	for last := 64; last < 240; last++ {
 		ip := net.IPv4(198, 18, 255, byte(last))
 		if out, err := exec.Command("ip", "address", "replace", ip.String()+"/32", "dev", "switch0").CombinedOutput(); err != nil {
 			return fmt.Errorf("give the node's switch another address: %w: %s; the tests must run inside the cluster's network: make e2e", err, strings.TrimSpace(string(out)))
 		}
-		sources = append(sources, ip)
+		if last < 96 {
+			sources = append(sources, ip)
+		} else {
+			scouts = append(scouts, ip)
+		}
 	}
 	return nil
 }
