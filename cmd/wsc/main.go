@@ -14,7 +14,7 @@ import (
 func main() {
 	if err := newRoot().Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		os.Exit(exitStatus(err))
 	}
 }
 
@@ -28,7 +28,7 @@ func newRoot() *cobra.Command {
 		Version:       version.Version,
 	}
 	root.SetVersionTemplate("wsc {{.Version}}\n")
-	root.AddCommand(newRun(), newGateway(), newBench(), newSize(), newVersion())
+	root.AddCommand(newRun(), newGateway(), newPublish(), newTail(), newBench(), newSize(), newVersion())
 	return root
 }
 
