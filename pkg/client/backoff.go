@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	defaultBackoffMin = 250 * time.Millisecond
-	defaultBackoffMax = 30 * time.Second
+	shortestPause = 250 * time.Millisecond
+	longestPause  = 30 * time.Second
 	// stable is how long a connection must have lasted to be counted a success.
 	stable = 5 * time.Second
 	// overloadedPause is the least pause before a gateway that is overloaded is tried again, unless it names one.

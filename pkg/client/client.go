@@ -90,7 +90,7 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 		err = errors.Join(ctx.Err(), last)
 		mu.Unlock()
 	}
-	_ = c.Close(context.Background()) // there are no publishes to wait for
+	_ = c.Close(context.WithoutCancel(ctx)) // there are no publishes to wait for
 	return nil, err
 }
 

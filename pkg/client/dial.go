@@ -87,6 +87,9 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 		HandshakeTimeout: handshakeTimeout, Subprotocols: []string{protocol.Subprotocol},
 	}
 	ws, response, err := dialer.DialContext(ctx, c.address(), header)
+	if response != nil {
+		defer response.Body.Close()
+	}
 	if err != nil {
 		err = refusal(response, err)
 		if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Status == http.StatusUnauthorized {

@@ -125,8 +125,8 @@ func (o *Options) complete() error {
 	setDefault(&o.MaxPending, 1024)
 	setDefault(&o.MaxPendingBytes, 16<<20)
 	setDefault(&o.MaxFrameBytes, 16<<20)
-	setDefault(&o.BackoffMin, defaultBackoffMin)
-	setDefault(&o.BackoffMax, max(defaultBackoffMax, o.BackoffMin))
+	setDefault(&o.BackoffMin, shortestPause)
+	setDefault(&o.BackoffMax, max(longestPause, o.BackoffMin))
 	if o.BackoffMax < o.BackoffMin {
 		return fmt.Errorf("BackoffMax %v is less than BackoffMin %v", o.BackoffMax, o.BackoffMin)
 	}

@@ -26,8 +26,8 @@ var (
 const retryWindow = 4 * time.Minute
 
 const (
-	publishBackoffMin = 100 * time.Millisecond
-	publishBackoffMax = 5 * time.Second
+	shortestRetry = 100 * time.Millisecond
+	longestRetry  = 5 * time.Second
 )
 
 // Publication is what Publish sends.
@@ -147,7 +147,7 @@ func (c *Client) accept(p *Publication, data []byte) (*pending, error) {
 	}
 	waiting := &pending{
 		client: c, number: c.lastID, id: id, room: p.Room, frame: frame,
-		retry: newBackoff(publishBackoffMin, publishBackoffMax), result: make(chan published, 1),
+		retry: newBackoff(shortestRetry, longestRetry), result: make(chan published, 1),
 	}
 	c.pending[waiting] = struct{}{}
 	c.bytes += len(frame)

@@ -9,7 +9,7 @@ import (
 	"github.com/wscluster/wscluster/pkg/protocol"
 )
 
-// ErrAlreadyJoined: there is one Room for each room.
+// ErrAlreadyJoined is returned by Join, since there is one Room for each room.
 var ErrAlreadyJoined = errors.New("this room is joined already")
 
 // Room is a room that the client is in, on every connection, until Leave, Close or Ended. It is safe for concurrent use.

@@ -79,7 +79,7 @@ func badToken(code protocol.CloseCode) bool {
 
 // use puts a new connection to use and stays until it ends, which is an error, or is to be left: then it is returned.
 func (c *Client) use(n, old *conn, retry *backoff) (leaving *conn, err error) {
-	c.open(n, old)
+	c.open(n)
 	if old != nil && !c.enter(n, old) {
 		return old, c.gone(n, retry)
 	}
@@ -104,8 +104,8 @@ func (c *Client) use(n, old *conn, retry *backoff) (leaving *conn, err error) {
 	}
 }
 
-// open starts a connection: it joins every room, while old, if there is one, still serves them.
-func (c *Client) open(n, old *conn) {
+// open starts a connection: it joins every room. If there is a current one, that still serves them.
+func (c *Client) open(n *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conns = append(c.conns, n)
