@@ -65,9 +65,12 @@ func tryDial(ctx context.Context, address, user string, from net.IP) (*conn, err
 		return nil, fmt.Errorf("%s connects to %s from %s: %w", user, address, from, err)
 	}
 	var welcome frame
-	if err := socket.ReadJSON(&welcome); err != nil || welcome.Type != "welcome" || welcome.Node == "" {
+	if err = socket.ReadJSON(&welcome); err == nil && (welcome.Type != "welcome" || welcome.Node == "") {
+		err = fmt.Errorf("the first frame is %+v, want a welcome with the pod's name", welcome)
+	}
+	if err != nil {
 		_ = socket.Close()
-		return nil, fmt.Errorf("the first frame that %s got is %+v (%v), want a welcome with the pod's name", user, welcome, err)
+		return nil, fmt.Errorf("%s connects to %s from %s: %w", user, address, from, err)
 	}
 	return &conn{user: user, node: welcome.Node, socket: socket, frames: make(chan frame, 1000)}, nil
 }
