@@ -11,6 +11,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
+	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/wscluster/wscluster/pkg/backplane"
 	"github.com/wscluster/wscluster/pkg/backplane/backplanetest"
@@ -197,11 +198,32 @@ func TestANodeThatRedisForgotUnnoticedTellsAnew(t *testing.T) {
 // A promoted replica may lack the newest changes: both who came and who left.
 func TestWhatAFailoverTookBackIsMadeGood(t *testing.T) {
 	server, target := redistest.Start(t), room("lobby")
-	a, _ := watch(t, server.URL(), target)
+	a, sink := watch(t, server.URL(), target)
+	const others = 900 // behind the few that are looked at
+	for i := range others {
+		a.Enter(target, fmt.Sprintf("other-%03d", i))
+	}
 	for _, u := range []string{"alice", "bob", "carol"} {
 		a.Enter(target, u)
 	}
-	backplanetest.AwaitMembers(t, a, target, "alice=1 bob=1 carol=1")
+	few := func() string {
+		t.Helper()
+		page, err := a.Members(t.Context(), target, "", 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []string
+		for _, m := range page.Members {
+			if strings.HasPrefix(m.User, "other-") && m.Connections == 1 {
+				continue
+			}
+			list = append(list, fmt.Sprintf("%s=%d", m.User, m.Connections))
+		}
+		return strings.Join(list, " ")
+	}
+	if got := few(); got != "alice=1 bob=1 carol=1" {
+		t.Fatalf("the members are %s", got)
+	}
 	client := admin(t, server.Addr)
 	before := map[string]string{}
 	for _, key := range client.Keys(t.Context(), "*").Val() {
@@ -210,7 +232,9 @@ func TestWhatAFailoverTookBackIsMadeGood(t *testing.T) {
 	a.Leave(target, "bob")
 	a.Enter(target, "dora")
 	a.Enter(target, "carol")
-	backplanetest.AwaitMembers(t, a, target, "alice=1 carol=2 dora=1")
+	if got := few(); got != "alice=1 carol=2 dora=1" {
+		t.Fatalf("the members are %s", got)
+	}
 	pipe := client.TxPipeline()
 	pipe.FlushAll(t.Context())
 	for key, dump := range before {
@@ -219,19 +243,32 @@ func TestWhatAFailoverTookBackIsMadeGood(t *testing.T) {
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if page, err := a.Members(t.Context(), target, "", 10); err != nil || page.Members[1].User != "bob" {
-		t.Fatalf("the members are %+v (%v), want the old ones for this test to be one", page, err)
+	if got := few(); got != "alice=1 bob=1 carol=1" {
+		t.Fatalf("the members are %s, want the old ones for this test to be one", got)
 	}
-	backplanetest.AwaitMembers(t, a, target, "alice=1 carol=2 dora=1")
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		got := few()
+		if got == "alice=1 carol=2 dora=1" {
+			break
+		}
+		if strings.Contains(got, "other") || time.Now().After(deadline) {
+			t.Fatalf("the members are %s, want carol twice, all others once, and no bob", got)
+		}
+	}
+	if changes := sink.AwaitChanges(target, others+7); slices.ContainsFunc(changes[others+3:], func(c string) bool { return strings.HasPrefix(c, "other") }) {
+		t.Errorf("of users whom the rollback did not touch it was told too: %q", changes[others+3:])
+	}
 }
 
 func TestALateCommandOfALinkThatWasGivenUpChangesNothing(t *testing.T) {
 	server, target := redistest.Start(t), room("lobby")
-	a, _ := watch(t, server.URL(), target)
+	a, sink := watch(t, server.URL(), target)
 	stop := server.Monitor()
 	a.Enter(target, "alice")
 	backplanetest.AwaitMembers(t, a, target, "alice=1")
 	a.Enter(target, "bob")
+	backplanetest.AwaitMembers(t, a, target, "alice=1 bob=1")
 	a.Leave(target, "alice")
 	backplanetest.AwaitMembers(t, a, target, "bob=1")
 	// What was sent first comes once more, as from a socket that Redis gets to late.
@@ -252,7 +289,69 @@ func TestALateCommandOfALinkThatWasGivenUpChangesNothing(t *testing.T) {
 	if err != nil || !strings.HasPrefix(reply, "K ") {
 		t.Fatalf("the late command got %q, %v", reply, err)
 	}
-	backplanetest.AwaitMembers(t, a, target, "bob=1")
+	if page, err := a.Members(t.Context(), target, "", 10); err != nil || len(page.Members) != 1 || page.Members[0].User != "bob" {
+		t.Errorf("after the late command the members are %+v (%v), want bob", page, err)
+	}
+	a.Enter(target, "carol")
+	wantChanges(t, sink, target, "alice=1", "bob=1", "alice=0", "carol=1")
+	if status := a.PresenceStatus(); status.Reasserted != 0 {
+		t.Errorf("the status is %+v, want nothing told anew", status)
+	}
+}
+
+// All nodes stood still for a while, as those of a machine that slept do: none takes the others out.
+func TestANodeWhoseOwnLeaseHasEndedDoesNotJudgeOthers(t *testing.T) {
+	server, target := redistest.Start(t), room("lobby")
+	a, sink := watch(t, server.URL(), target)
+	b, _ := start(t, shortLived(server.URL()))
+	a.Enter(target, "alice")
+	b.Enter(target, "bob")
+	backplanetest.AwaitMembers(t, a, target, "alice=1 bob=1")
+	client := admin(t, server.Addr)
+	for range 3 {
+		pipe := client.TxPipeline()
+		for _, node := range client.ZRange(t.Context(), "test:{r:lobby}:nodes", 0, -1).Val() {
+			pipe.ZAdd(t.Context(), "test:{r:lobby}:nodes", goredis.Z{Score: 1, Member: node})
+		}
+		if commands, err := pipe.Exec(t.Context()); err != nil || len(commands) != 2 {
+			t.Fatalf("end the leases of %d nodes: %v", len(commands), err)
+		}
+		time.Sleep(shortLease)
+	}
+	backplanetest.AwaitMembers(t, a, target, "alice=1 bob=1")
+	if got := sink.AwaitChanges(target, 2); len(got) != 2 {
+		t.Errorf("the changes are %q, want only that both came", got)
+	}
+}
+
+// Another node has begun to take a node's members out when that one turns out to be alive.
+func TestANodeThatComesBackWhileItIsTakenOutTellsAnew(t *testing.T) {
+	server, target := redistest.Start(t), room("lobby")
+	a, _ := watch(t, server.URL(), target)
+	for i := range 500 {
+		a.Enter(target, fmt.Sprint("user-", i))
+	}
+	if page, err := a.Members(t.Context(), target, "", 1); err != nil || page.Users != 500 {
+		t.Fatalf("the members are %+v (%v)", page, err)
+	}
+	client := admin(t, server.Addr)
+	node := client.ZRange(t.Context(), "test:{r:lobby}:nodes", 0, -1).Val()[0]
+	keys := presenceKeys("test:{r:lobby}", node)
+	reply, err := departScript.Run(t.Context(), client, keys, "test:{r:lobby}:ch", "PUBLISH", node, 200, "force", 10_000, changesHead).Text()
+	if err != nil || reply != "M" {
+		t.Fatalf("a first step got %q, %v, want that there is more", reply, err)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		page, err := a.Members(t.Context(), target, "", 1000)
+		if err == nil && page.Users == 500 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d users are there (%v), want all 500 again", page.Users, err)
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // monitored undoes the escapes of MONITOR that occur here.
