@@ -240,8 +240,9 @@ func (r *presenceRoom) asserted(batch []telling, a assertion, covers uint64, now
 			delete(r.members, t.member.user)
 		}
 	}
-	r.notBefore = now.Add(min(maxPace, time.Duration(a.users)*pacePerUser))
-	if covers > 0 {
+	r.notBefore = now
+	if covers > 0 { // else there was more than fits into one call: go on with the rest
+		r.notBefore = now.Add(min(maxPace, time.Duration(a.users)*pacePerUser))
 		r.confirmed(covers)
 	}
 }

@@ -474,6 +474,39 @@ func TestPresenceTakesFewCommands(t *testing.T) {
 	}
 }
 
+func TestALargeRoomIsToldInGroupsWithoutAPause(t *testing.T) {
+	server, target := redistest.Start(t), room("hall")
+	a, sink := watch(t, server.URL(), target)
+	const users = 30_000
+	for i := range users {
+		a.Enter(target, fmt.Sprint("user-", i))
+	}
+	begin := time.Now()
+	sink.AwaitChanges(target, users)
+	// Groups of 200 with the pause of a room of 15,000, the mean, in between would take 11 s.
+	if took := time.Since(begin); took > 6*time.Second {
+		t.Errorf("it took %v to tell of %d users", took, users)
+	}
+	// One who comes now waits for others, but not for long.
+	stop := server.Monitor()
+	begin = time.Now()
+	for i := range 100 {
+		a.Enter(target, fmt.Sprint("late-", i))
+		time.Sleep(2 * time.Millisecond)
+	}
+	sink.AwaitChanges(target, users+100)
+	most := int(time.Since(begin)/(users*pacePerUser)) + 2
+	calls := 0
+	for _, line := range stop() {
+		if strings.Contains(line, assertScript.Hash()) && !strings.Contains(line, " lua] ") {
+			calls++
+		}
+	}
+	if calls < 1 || calls > most {
+		t.Errorf("%d calls told of 100 users who came one by one within %v to a room of %d, want at most %d", calls, time.Since(begin), users, most)
+	}
+}
+
 func TestAUserHeldToThePrefixCanDoPresence(t *testing.T) {
 	server := redistest.Start(t, "--user", "gateway", "on", ">pass", "resetchannels", "~ns.chat:*", "&ns.chat:*",
 		"-@all", "+@read", "+@write", "+@pubsub", "+@scripting", "+@transaction", "+@connection", "+wait", "+time", "-@admin", "-@dangerous", "+info", "+role")
