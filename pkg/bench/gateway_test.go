@@ -211,8 +211,8 @@ func TestAnOutageOfRedisLosesOnlyWhatWasInFlight(t *testing.T) {
 	if r.Connects != 42 {
 		t.Errorf("%d connections were made, want 42: an outage of Redis closes nobody", r.Connects)
 	}
-	if phase.LongestPause < 900 {
-		t.Errorf("the longest pause was %.0f ms: the outage was none", phase.LongestPause)
+	if r.Load.AckLatency.Max < 300 && len(r.Load.Failed) == 0 {
+		t.Errorf("the longest wait for an ack was %.0f ms and none failed: the outage was none", r.Load.AckLatency.Max)
 	}
 	if last := phase.Timeline(); len(last) < 500 {
 		t.Errorf("deliveries ended after %d steps of %v, want some until the end", len(last), TimelineStep)

@@ -55,7 +55,7 @@ func New(o Options) (*Backplane, error) {
 	for i := range o.Publishers + 1 {
 		b.publishers = append(b.publishers, &publisher{
 			index: i, dialer: b.dialer, queue: newQueue(), budget: &b.budget, health: b.health, counters: &b.counters,
-			doubt: make(chan struct{}, 1),
+			doubt: make(chan struct{}, 1), regroups: i < o.Publishers,
 		})
 	}
 	b.reader, b.publishers = b.publishers[o.Publishers], b.publishers[:o.Publishers]

@@ -32,8 +32,9 @@
 //
 // Publishing puts the message into a queue bounded in bytes and returns. A publisher takes what is queued into one pipeline;
 // what comes while it is on its way makes up the next. A publication that cannot be written since the link is down
-// waits for the next link until its deadline (2 s from Publish). One that was written and got no answer ends as unavailable at once
-// and is never sent again: Redis may have taken it. After a Redis that hung goes on, such a message may even arrive after later
+// waits for the next link until its deadline (2 s from Publish). When Redis is back, publishers let the subscriptions go first,
+// also those of other gateways for about as long as they need, or what waited would reach nobody. One that was written and got
+// no answer ends as unavailable at once and is never sent again: Redis may have taken it. After a Redis that hung goes on, such a message may even arrive after later
 // ones; whoever needs more has a room with history.
 //
 // # Logs

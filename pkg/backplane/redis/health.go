@@ -52,6 +52,13 @@ func (h *health) up(link int) {
 	h.isUp, h.everUp, h.told, h.since = true, true, false, now
 }
 
+// allUp tells whether all links are up.
+func (h *health) allUp() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.isUp
+}
+
 // down notes why a link broke or could not be made. Only the first reason of an outage is logged.
 func (h *health) down(link int, err error) {
 	h.mu.Lock()

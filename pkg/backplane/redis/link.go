@@ -266,8 +266,13 @@ func withDeadline(ctx context.Context, deadline time.Time) context.Context {
 // Deadline returns the deadline.
 func (c *deadlineContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
+// longestBackoff is the most that backoff says after an outage of that length.
+func (t Timing) longestBackoff(outage time.Duration) time.Duration {
+	return min(max(outage/20, t.BackoffMin), t.BackoffMax)
+}
+
 // backoff says how long to wait before the next attempt to connect when the link has been down since.
 func (t Timing) backoff(since, now time.Time) time.Duration {
-	d := min(max(now.Sub(since)/10, t.BackoffMin), t.BackoffMax)
+	d := t.longestBackoff(now.Sub(since))
 	return d - time.Duration(rand.Int64N(int64(d)/2+1))
 }

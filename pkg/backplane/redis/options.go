@@ -57,7 +57,7 @@ type Timing struct {
 	Ping time.Duration
 	// Silence is how long a link may bring nothing before it counts as broken, in whole pings; default 3 s.
 	Silence time.Duration
-	// BackoffMin and BackoffMax bound the pause between two attempts to connect: a tenth of the time that the link has been
+	// BackoffMin and BackoffMax bound the pause between two attempts to connect: a twentieth of the time that the link has been
 	// down, less up to half of it at random. Defaults 20 ms and 1 s. So a short outage is noticed to be over soon,
 	// and a long one costs few attempts.
 	BackoffMin, BackoffMax time.Duration

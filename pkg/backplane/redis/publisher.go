@@ -32,6 +32,8 @@ type publisher struct {
 	counters *counters
 	// doubt has room for one: another link has broken, so this one is to be tried though nothing is to be sent.
 	doubt chan struct{}
+	// regroups says that after an outage others are waited for; see regroup.
+	regroups bool
 
 	batch []*publication
 	again []*publication
@@ -43,12 +45,16 @@ type publisher struct {
 // run publishes until the queue is closed and empty, or ctx ends; then what is left ends as unavailable.
 func (p *publisher) run(ctx context.Context) {
 	timing := p.dialer.options.Timing
-	down := time.Now()
+	down, served := time.Now(), false
 	for ctx.Err() == nil && !p.queue.drained() {
 		l, conn, err := p.connect(ctx)
 		if err == nil {
 			start := time.Now()
 			p.health.up(p.index)
+			if p.regroups && served {
+				p.regroup(ctx, start.Sub(down))
+			}
+			served = true
 			err = p.serve(ctx, l, newPipeline(conn))
 			l.close()
 			// A link that breaks as soon as it is up must not be tried without a growing pause.
@@ -115,6 +121,27 @@ func (p *publisher) pause(ctx context.Context, d time.Duration) {
 			return
 		case <-ticker.C:
 			p.expire()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// regroup waits after an outage until the subscriptions are back: what is published before is acked, and reaches nobody. Those
+// of this process are known; the other gateways' are back when each has made its next attempt, if they lost Redis at the same
+// time. It waits half the publish timeout at most, and what has waited for its own time ends meanwhile.
+func (p *publisher) regroup(ctx context.Context, outage time.Duration) {
+	timing := p.dialer.options.Timing
+	settled, late := time.Now().Add(timing.longestBackoff(outage)), time.Now().Add(timing.Publish/2)
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for !p.queue.drained() {
+		select {
+		case now := <-ticker.C:
+			p.expire()
+			if now.After(late) || now.After(settled) && p.health.allUp() {
+				return
+			}
 		case <-ctx.Done():
 			return
 		}

@@ -207,7 +207,7 @@ func TestThePauseBetweenAttemptsGrowsWithTheOutage(t *testing.T) {
 	begun := time.Now()
 	for _, c := range []struct{ outage, least, most time.Duration }{
 		{0, 10 * time.Millisecond, 20 * time.Millisecond},
-		{2 * time.Second, 100 * time.Millisecond, 200 * time.Millisecond},
+		{2 * time.Second, 50 * time.Millisecond, 100 * time.Millisecond},
 		{time.Hour, 500 * time.Millisecond, time.Second},
 	} {
 		for range 1000 {
