@@ -298,3 +298,35 @@ func urls(nodes ...*node) (all []string) {
 }
 
 func named(i int) string { return fmt.Sprintf("node-%d", i) }
+
+// shed asks every client of the gateway to connect anew.
+func shed(t *testing.T, n *node) {
+	t.Helper()
+	response, err := http.Post("http://"+n.OpsAddr().String()+"/shed?count=100", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusAccepted {
+		t.Fatalf("shed: %s", response.Status)
+	}
+}
+
+// output can be read while it is written.
+type output struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf = append(o.buf, p...)
+	return len(p), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return string(o.buf)
+}
