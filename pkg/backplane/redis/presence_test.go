@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -275,7 +276,7 @@ func TestALateCommandOfALinkThatWasGivenUpChangesNothing(t *testing.T) {
 	var first []any
 	for _, line := range stop() {
 		if strings.Contains(line, assertScript.Hash()) {
-			for _, arg := range strings.Split(line, `" "`) {
+			for arg := range strings.SplitSeq(line, `" "`) {
 				first = append(first, monitored(arg))
 			}
 			break
@@ -600,12 +601,11 @@ func TestPresenceUnderFaults(t *testing.T) {
 		}
 	}
 	var want []string
-	for u, c := range sum {
-		if c > 0 {
-			want = append(want, fmt.Sprintf("%s=%d", u, c))
+	for _, u := range slices.Sorted(maps.Keys(sum)) {
+		if sum[u] > 0 {
+			want = append(want, fmt.Sprintf("%s=%d", u, sum[u]))
 		}
 	}
-	slices.SortFunc(want, func(a, b string) int { return strings.Compare(a[:strings.Index(a, "=")], b[:strings.Index(b, "=")]) })
 	backplanetest.AwaitMembers(t, nodes[0].Backplane, target, strings.Join(want, " "))
 
 	here := map[string]bool{}
@@ -630,5 +630,18 @@ func TestPresenceUnderFaults(t *testing.T) {
 	}
 	if left := admin(t, server.Addr).Keys(t.Context(), "*").Val(); len(left) != 0 {
 		t.Errorf("after all nodes were closed the keys %q are left", left)
+	}
+}
+
+func TestChangesAreReadOrRefused(t *testing.T) {
+	got, err := parseChanges("1:5:alice0:3:b:o12:4:ü\xf0\x9f")
+	want := []backplane.Member{{User: "alice", Connections: 1}, {User: "b:o"}, {User: "ü\xf0\x9f", Connections: 12}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v, the changes (-want +got):\n%s", err, diff)
+	}
+	for _, broken := range []string{"1", "1:", "1:5", "1:5:", "1:5:alic", "1:0:", "-1:1:a", "1:-1:a", "x:1:a", "1:1:ab", "1:99999999999999999999:a", strings.Repeat("1", 40)} {
+		if changes, err := parseChanges(broken); err == nil {
+			t.Errorf("%q is read as %v, want it refused", broken, changes)
+		}
 	}
 }
