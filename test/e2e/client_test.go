@@ -78,9 +78,8 @@ func tryDial(ctx context.Context, address, user string, from net.IP) (*conn, err
 var nextScout atomic.Int64
 
 // awaitRouted waits until the Service leads to every gateway: a pod is ready a moment before kube-proxy sends clients to it.
-func (f fleet) awaitRouted(ctx context.Context, t *testing.T) {
+func (f fleet) awaitRouted(ctx context.Context, t *testing.T, address string) {
 	t.Helper()
-	address := f.url(ctx, t)
 	seen := map[string]bool{}
 	eventually(ctx, t, "the Service leads to every gateway", func() error {
 		for range 8 {

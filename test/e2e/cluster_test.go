@@ -128,10 +128,12 @@ func names(pods []corev1.Pod) []string {
 	return all
 }
 
-// url returns the address of the public Service. It is the ClusterIP: names resolve only in pods.
+// url returns the address of the public Service, once that leads to every gateway. It is the ClusterIP: names resolve only in pods.
 func (f fleet) url(ctx context.Context, t *testing.T) string {
 	t.Helper()
-	return "ws://" + f.address(ctx, t, f.name) + "/ws"
+	url := "ws://" + f.address(ctx, t, f.name) + "/ws"
+	f.awaitRouted(ctx, t, url)
+	return url
 }
 
 // address returns host:port of one of the cluster's Services.

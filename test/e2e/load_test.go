@@ -34,7 +34,6 @@ type history bool
 // startLoad connects clients from many addresses, has some of them publish, and returns when messages flow.
 func startLoad(ctx context.Context, t *testing.T, f fleet, clients int, withHistory history) *load {
 	t.Helper()
-	f.awaitRouted(ctx, t)
 	o := bench.Options{
 		URLs:           []string{f.url(ctx, t)},
 		LocalAddresses: sources,

@@ -54,11 +54,12 @@ func TestMain(m *testing.M) {
 	}
 	// Ctrl-C, too, must remove what the tests made: the default would leave it.
 	signals, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(signals, func() {
+	unwatch := context.AfterFunc(signals, func() {
 		removeNamespaces()
 		os.Exit(130)
 	})
 	code := m.Run()
+	unwatch() // or stop would pass for a signal
 	stop()
 	if err := wantNoRefusals(); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
