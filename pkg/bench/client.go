@@ -155,13 +155,14 @@ func (g *Generator) connOpened(owner *client, l link, rest []byte, begin time.Ti
 // dialFailed tries again later.
 func (g *Generator) dialFailed(c *client, err error) {
 	var refused *refusedError
+	var errno syscall.Errno
 	var least time.Duration
 	switch {
 	case errors.As(err, &refused):
 		g.connectFails[refused.Error()]++
 		least = refused.retryAfter
-	case errors.Is(err, syscall.ECONNREFUSED):
-		g.connectFails["connection refused"]++
+	case errors.As(err, &errno):
+		g.connectFails[errno.Error()]++ // the whole text has addresses in it
 	default:
 		g.connectFails[err.Error()]++
 	}

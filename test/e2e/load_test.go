@@ -118,7 +118,7 @@ var reports atomic.Int64
 // summary is what the checker says, in a line.
 func summary(r *bench.Report) string {
 	c := r.Check
-	return fmt.Sprintf("%d messages acked, %d unconfirmed; %d deliveries owed: %d lost, %d lost in flight, %d missed while away, %d declared lost; %d clients moved, %d came back after %v at most; closes %v, failed connects %v",
+	return fmt.Sprintf("%d messages acked, %d unconfirmed; %d deliveries owed: %d lost, %d lost in flight, %d missed while away, %d declared lost; %d clients moved, %d came back after %.0f ms at most; closes %v, failed connects %v",
 		c.Acked, c.Unconfirmed, c.Owed, c.Lost, c.InFlight, c.Away, c.Declared, r.Moved, r.Recovery.Count, r.Recovery.Max, r.Closes, r.ConnectFailures)
 }
 
