@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -25,6 +26,7 @@ func main() {
 		return nil
 	})
 	timeout := flag.Duration("timeout", time.Minute, "how long it may take altogether")
+	wait := flag.Duration("wait", 20*time.Second, "how long to try again while nobody answers: a node's rules for a Service follow its pods with some delay")
 	flag.Usage = func() {
 		fmt.Fprintf(os.Stderr, "usage: talk [-from IP]... URL...\n\nURL is of a Service, or of several gateways, like ws://127.0.0.1:8080/ws; its gateways must believe ?user_id=.\n\n")
 		flag.PrintDefaults()
@@ -35,7 +37,7 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), *timeout)
-	err := talk(ctx, os.Stdout, flag.Args(), from)
+	err := talk(ctx, os.Stdout, flag.Args(), from, *wait)
 	cancel()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "talk:", err)
@@ -43,14 +45,16 @@ func main() {
 	}
 }
 
-// talk connects alice and bob to different gateways and passes two messages. It fails when anything else comes than what should.
-func talk(ctx context.Context, out io.Writer, urls []string, from []net.IP) error {
-	alice, err := connect(ctx, out, "alice", urls[0], address(from, 0))
+// talk connects alice and bob to different gateways and passes two messages. It fails when anything else comes than what should,
+// or when nobody answers for that long.
+func talk(ctx context.Context, out io.Writer, urls []string, from []net.IP, wait time.Duration) error {
+	until := time.Now().Add(wait)
+	alice, err := connectUntil(ctx, until, out, "alice", urls[0], address(from, 0))
 	if err != nil {
 		return err
 	}
 	defer alice.close()
-	bob, err := connectElsewhere(ctx, out, "bob", urls, from, alice.gateway)
+	bob, err := connectElsewhere(ctx, until, out, "bob", urls, from, alice.gateway)
 	if err != nil {
 		return err
 	}
@@ -72,11 +76,22 @@ func talk(ctx context.Context, out io.Writer, urls []string, from []net.IP) erro
 	return alice.message("bob", "Hello Alice, I am on another pod.")
 }
 
+// connectUntil connects, and tries again until that time while the connection is refused.
+func connectUntil(ctx context.Context, until time.Time, out io.Writer, user, url string, from net.IP) (*client, error) {
+	for {
+		c, err := connect(ctx, out, user, url, from)
+		if !errors.Is(err, syscall.ECONNREFUSED) || !pause(ctx, until) {
+			return c, err
+		}
+	}
+}
+
 // connectElsewhere connects to another gateway than the given one, as far as the addresses to connect from and to allow it.
-func connectElsewhere(ctx context.Context, out io.Writer, user string, urls []string, from []net.IP, taken string) (*client, error) {
+// It does not hurry, since the Service may know one gateway only at first, and what an address was sent to it stays with.
+func connectElsewhere(ctx context.Context, until time.Time, out io.Writer, user string, urls []string, from []net.IP, taken string) (*client, error) {
 	attempts := max(len(urls), len(from))
 	for i := 1; i < attempts; i++ {
-		c, err := connect(ctx, io.Discard, user, urls[i%len(urls)], address(from, i))
+		c, err := connectUntil(ctx, until, io.Discard, user, urls[i%len(urls)], address(from, i))
 		if err != nil {
 			return nil, err
 		}
@@ -85,8 +100,23 @@ func connectElsewhere(ctx context.Context, out io.Writer, user string, urls []st
 			return c, nil
 		}
 		c.close()
+		pause(ctx, until)
 	}
 	return nil, fmt.Errorf("every connection led to the gateway %s; give more addresses to connect from (-from), or the URLs of two gateways", taken)
+}
+
+// pause waits a moment before the next attempt, and says whether there is time for one.
+func pause(ctx context.Context, until time.Time) bool {
+	const moment = 300 * time.Millisecond
+	if time.Until(until) < moment {
+		return false
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(moment):
+		return true
+	}
 }
 
 func address(from []net.IP, i int) net.IP {
