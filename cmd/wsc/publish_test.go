@@ -26,6 +26,7 @@ func startKeeping(t *testing.T) string {
 	s.Listen, s.OpsListen, s.APIListen, s.Node, s.Auth.Type = "127.0.0.1:0", "127.0.0.1:0", "", "one", settings.AuthTrusted
 	s.Rooms = []settings.RoomPolicy{
 		{Match: "kept:*", Join: settings.AccessAnyone, Publish: settings.AccessMembers, History: &settings.History{Size: 100, TTL: time.Minute}},
+		{Match: "hall", Join: settings.AccessAnyone, Publish: settings.AccessMembers, Presence: true},
 		{Match: "closed", Join: settings.AccessNone, Publish: settings.AccessNone},
 	}
 	s.Inbox = &settings.Inbox{Size: 100, TTL: time.Minute, MaxBytes: 1 << 20}
@@ -146,6 +147,36 @@ func TestPublishAndTail(t *testing.T) {
 	})
 }
 
+func TestTailPrintsWhoComesAndGoes(t *testing.T) {
+	url := startKeeping(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 3)
+	tail := func(ctx context.Context, user string, out *output, args ...string) {
+		go func() {
+			ended <- wscWith(ctx, nil, out, io.Discard, append([]string{"tail", "--url", url, "--user", user, "--presence", "hall"}, args...)...)
+		}()
+	}
+	var alice, carol output
+	tail(ctx, "alice", &alice)
+	await(t, &alice, " hall -- 1 here: alice\n")
+	leaving, leave := context.WithCancel(ctx)
+	defer leave()
+	tail(leaving, "bob", &output{})
+	await(t, &alice, " hall -- bob has come\n")
+	tail(ctx, "carol", &carol, "--json")
+	await(t, &carol, `{"type":"members","room_id":"hall","users":3,"members":[{"user_id":"alice","connections":1},{"user_id":"bob","connections":1},{"user_id":"carol","connections":1}]}`+"\n")
+	leave()
+	await(t, &alice, " hall -- bob has gone\n")
+	await(t, &carol, `{"type":"member_left","room_id":"hall","user_id":"bob"}`+"\n")
+	stop()
+	for range 3 {
+		if err := <-ended; err != nil {
+			t.Errorf("tail ended with %v", err)
+		}
+	}
+}
+
 func TestPublishAndTailSayWhatIsWrong(t *testing.T) {
 	url := startKeeping(t)
 	for _, test := range []struct {
@@ -165,6 +196,7 @@ func TestPublishAndTailSayWhatIsWrong(t *testing.T) {
 		{[]string{"publish", "--room", "closed", "--user", "a", "--url", url, "x"}, "room", exitFailure},
 		{[]string{"publish", "--room", "a", "--url", "ws://127.0.0.1:1/ws", "--timeout", "300ms", "x"}, "no connection within --timeout of 300ms: cannot connect", exitFailure},
 		{[]string{"tail"}, "name a room", exitUsage},
+		{[]string{"tail", "kept:1", "--presence", "--user", "a", "--url", url}, "presence: Enabled", exitFailure},
 		{[]string{"tail", "a", "--history", "5000"}, "0 to 1000", exitUsage},
 		{[]string{"tail", "closed", "--user", "a", "--url", url}, "join closed: ", exitFailure},
 		{[]string{"tail", "a", "--url", strings.Replace(url, "/ws", "/nothing", 1)}, "connect to /ws", exitFailure},

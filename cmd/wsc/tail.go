@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -22,6 +23,7 @@ import (
 type tailFlags struct {
 	connect       connectFlags
 	inbox         bool
+	presence      bool
 	history       int
 	count         int
 	asJSON, quiet bool
@@ -46,6 +48,7 @@ Exit status: 0 after Ctrl-C or --count, 1 when a gateway refuses, 2 for a wrong 
 	flags := command.Flags()
 	flags.SortFlags = false
 	flags.BoolVar(&f.inbox, "inbox", false, "print the messages to this user too")
+	flags.BoolVar(&f.presence, "presence", false, "print who comes to the rooms and goes, beginning with who is there")
 	flags.IntVar(&f.history, "history", 0, "begin with so many of the newest messages of each room and the inbox, where they are kept")
 	flags.IntVar(&f.count, "count", 0, "end after so many messages; 0: only with Ctrl-C")
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON, an object a line")
@@ -85,7 +88,11 @@ func runTail(command *cobra.Command, rooms []string, f *tailFlags) error {
 	defer func() { _ = c.Close(closing) }() // it publishes nothing
 	for _, room := range rooms {
 		handle := func(e client.Event) { p.print(room, e) }
-		if _, err := c.Join(begin, room, client.RoomOptions{Handler: handle, History: f.history}); err != nil {
+		joined, err := c.Join(begin, room, client.RoomOptions{Handler: handle, History: f.history, Presence: f.presence})
+		if err == nil && f.presence {
+			err = p.members(begin, joined)
+		}
+		if err != nil {
 			if errors.Is(err, context.DeadlineExceeded) {
 				err = fmt.Errorf("no answer within --timeout of %v", f.connect.timeout)
 			}
@@ -136,6 +143,10 @@ type line struct {
 	Offset       int64            `json:"offset,omitempty"`
 	Reason       client.GapReason `json:"reason,omitempty"`
 	Missed       int64            `json:"missed,omitempty"`
+	UserID       string           `json:"user_id,omitempty"`
+	Connections  int              `json:"connections,omitempty"`
+	Users        *int             `json:"users,omitempty"`
+	Members      []client.Member  `json:"members,omitempty"`
 }
 
 // print writes an event of a room, or of the inbox where room is empty.
@@ -151,6 +162,12 @@ func (p *printer) print(room string, e client.Event) {
 		err = p.message(&e)
 	case client.Gap:
 		err = p.gap(room, e)
+	case client.MemberJoined:
+		err = p.presence(&line{Type: "member_joined", RoomID: e.Room, UserID: e.UserID, Connections: e.Connections}, e.UserID+" has come")
+	case client.MemberLeft:
+		err = p.presence(&line{Type: "member_left", RoomID: e.Room, UserID: e.UserID, Connections: e.Connections}, e.UserID+" has gone")
+	case client.PresenceGap:
+		err = p.presence(&line{Type: "presence_gap", RoomID: e.Room}, "who came and went meanwhile is not known")
 	case client.Ended:
 		err = fmt.Errorf("%s has ended: %w", named(room), e.Err)
 	}
@@ -179,6 +196,37 @@ func (p *printer) message(m *client.Message) error {
 	}
 	_, err := fmt.Fprintf(p.out, "%s %s%s %s: %s\n", m.Time.Format("15:04:05.000"), named(m.Room), place, from, m.Data)
 	return err
+}
+
+// presence writes what is said of who is in a room.
+func (p *printer) presence(l *line, text string) error {
+	if p.asJSON {
+		return p.write(l)
+	}
+	_, err := fmt.Fprintf(p.out, "%s %s -- %s\n", time.Now().Format("15:04:05.000"), l.RoomID, text)
+	return err
+}
+
+// members writes who is in the room at the beginning: how many users, and the names on the first page.
+func (p *printer) members(ctx context.Context, room *client.Room) error {
+	page, err := room.Members(ctx, "", 0)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asJSON {
+		return p.write(&line{Type: "members", RoomID: room.ID, Users: &page.Count, Members: page.Members})
+	}
+	names := make([]string, len(page.Members))
+	for i, m := range page.Members {
+		names[i] = m.UserID
+	}
+	more := ""
+	if page.Next != "" {
+		more = ", …"
+	}
+	return p.presence(&line{RoomID: room.ID}, fmt.Sprintf("%d here: %s%s", page.Count, strings.Join(names, ", "), more))
 }
 
 func (p *printer) gap(room string, g client.Gap) error {

@@ -202,6 +202,10 @@ func (c *Client) receive(n *conn, f *serverFrame) {
 		if s := c.streamLocked(f.RoomID); s != nil {
 			s.epochChanged(f.at())
 		}
+	case "member_joined", "member_left":
+		if s := c.streams[f.RoomID]; s != nil {
+			s.takeMember(n, f)
+		}
 	case "reconnect":
 		c.askedToMoveLocked(n, f)
 	}

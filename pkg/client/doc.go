@@ -8,7 +8,7 @@
 //
 // # What an application gets
 //
-// A Room (and the inbox) is a sequence of events in order: Message, Gap and Ended. In a room with history every message
+// A Room (and the inbox) is a sequence of events in order: Message, Gap and Ended, and who comes and goes if it is asked for. In a room with history every message
 // comes exactly once. Where that cannot be kept, a Gap stands in the place of what is missing and says why: there is no
 // silent hole. In a room without history every lost connection makes a Gap, for nobody can tell what was missed.
 //

@@ -7,7 +7,8 @@ import (
 	"github.com/wscluster/wscluster/pkg/protocol"
 )
 
-// Event is one thing that happens in a room or an inbox: a Message, a Gap or Ended.
+// Event is one thing that happens in a room or an inbox: a Message, a Gap or Ended; in a room that is watched also a MemberJoined, a
+// MemberLeft or a PresenceGap.
 type Event interface{ event() }
 
 // Message is a publication. It belongs to the application, which may keep it and change it.

@@ -35,6 +35,12 @@ type serverFrame struct {
 	Recovered    *bool           `json:"recovered"`
 	Messages     []serverFrame   `json:"messages"`
 
+	// presence acks, member_joined, member_left
+	Members     []Member `json:"members"`
+	Count       int      `json:"count"`
+	Next        string   `json:"next"`
+	Connections int      `json:"connections"`
+
 	// error
 	Code    protocol.Code `json:"code"`
 	Message string        `json:"message"`
@@ -80,7 +86,7 @@ func startCommand(kind, id string) []byte {
 	return append(append(append(append([]byte(`{"type":"`), kind...), `","id":"`...), id...), '"')
 }
 
-func encodeJoin(id, room string, from *protocol.Position, history int) []byte {
+func encodeJoin(id, room string, from *protocol.Position, history int, presence bool) []byte {
 	b := protocol.AppendString(append(startCommand("join", id), `,"room_id":`...), room)
 	if from != nil {
 		b = protocol.AppendString(append(b, `,"recover":{"epoch":`...), from.Epoch)
@@ -88,6 +94,20 @@ func encodeJoin(id, room string, from *protocol.Position, history int) []byte {
 	}
 	if history > 0 {
 		b = strconv.AppendInt(append(b, `,"history":`...), int64(history), 10)
+	}
+	if presence {
+		b = append(b, `,"presence":true`...)
+	}
+	return append(b, '}')
+}
+
+func encodePresence(id, room, next string, limit int) []byte {
+	b := protocol.AppendString(append(startCommand("presence", id), `,"room_id":`...), room)
+	if next != "" {
+		b = protocol.AppendString(append(b, `,"next":`...), next)
+	}
+	if limit > 0 {
+		b = strconv.AppendInt(append(b, `,"limit":`...), int64(limit), 10)
 	}
 	return append(b, '}')
 }

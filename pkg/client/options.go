@@ -66,6 +66,9 @@ type RoomOptions struct {
 	History int
 	// Recover continues after a place that the application has kept. If the log no longer has it, a Gap says so.
 	Recover *protocol.Position
+	// Presence has the room watched: who comes and goes is told by MemberJoined, MemberLeft and PresenceGap. The room's policy must
+	// keep presence, or the join is refused. Room.Members tells who is there already. It means nothing for the inbox.
+	Presence bool
 	// Buffer events may wait for the application, 1024 by default, of together BufferBytes, 4 MiB by default. Over either,
 	// messages of a room with history are read from the log later; elsewhere they are dropped, and a Gap counts them.
 	Buffer, BufferBytes int

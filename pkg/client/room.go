@@ -106,7 +106,7 @@ func (s *stream) joinLocked(n *conn, entering bool) {
 		from = &s.at
 	}
 	id := s.client.nextIDLocked()
-	n.sendLocked(id, encodeJoin(id, s.room, from, s.history), &join{s, entering}, true)
+	n.sendLocked(id, encodeJoin(id, s.room, from, s.history, s.watch.on), &join{s, entering}, true)
 }
 
 // answer implements command.

@@ -48,6 +48,8 @@ type stream struct {
 	pages pages
 	held  held
 
+	watch watch
+
 	recent  recent
 	dropped int64 // messages without a log that found the queue full
 }
@@ -58,6 +60,7 @@ func newStream(c *Client, room string, o RoomOptions) *stream {
 		events: make(chan Event), stop: make(chan struct{}), first: make(chan error, 1),
 		retry: newBackoff(c.options.BackoffMin, c.options.BackoffMax), pages: pages{retry: newBackoff(c.options.BackoffMin, c.options.BackoffMax)},
 	}
+	s.watch.on = o.Presence
 	if o.Recover != nil {
 		s.logged, s.at, s.newest = true, *o.Recover, o.Recover.Offset
 	}
@@ -79,6 +82,9 @@ func (s *stream) joined(n *conn, f *serverFrame) {
 	before := len(s.members) > 0 // on another connection, so that nothing was missed
 	s.members = append(s.members, n)
 	s.joins++
+	if s.joins > 1 && !before {
+		s.membersUnseen()
+	}
 	if f.Epoch == "" {
 		if s.logged {
 			s.lose(GapRefused, protocol.Position{}) // the room's policy keeps no history any more
@@ -214,6 +220,7 @@ func (s *stream) tellDropped() bool {
 
 // switched passes on what waited for the end of a move, or for a connection to read the log by.
 func (s *stream) switched() {
+	s.switchedMembers()
 	if s.logged {
 		s.advance()
 		return
@@ -226,6 +233,7 @@ func (s *stream) switched() {
 // lostConn takes the end of a connection.
 func (s *stream) lostConn(n *conn) {
 	s.members = slices.DeleteFunc(s.members, func(other *conn) bool { return other == n })
+	s.lostMembers(n)
 	if s.client.current == nil {
 		s.switched()
 	}
@@ -350,5 +358,6 @@ func (s *stream) drained() {
 	if s.dropped > 0 {
 		s.tellDropped()
 	}
+	s.tellMissed()
 	s.advance()
 }
