@@ -89,7 +89,7 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult 
 		return connectBadRequest
 	}
 	s := &session{gateway: g, conn: conn}
-	s.setIdentity(&identity)
+	s.identity.Store(&identity)
 	s.client = hub.Client{ID: newConnectionID(), UserID: identity.UserID, Sender: conn}
 
 	wait, cancel := context.WithTimeout(context.Background(), subscribeWait)

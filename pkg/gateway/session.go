@@ -163,10 +163,14 @@ func (s *session) welcome(inbox *protocol.Position) {
 		HeartbeatMS: g.settings.Heartbeat.Milliseconds(), MaxMessageBytes: g.live.Load().limits.MaxMessageBytes,
 	}
 	w.Inbox = inbox
-	if end := s.identity.Load().ExpiresAt; !end.IsZero() {
+	end := s.identity.Load().ExpiresAt
+	if !end.IsZero() {
 		w.ExpiresAt = end.UnixMilli()
 	}
 	s.send(func(dst []byte) []byte { return protocol.AppendWelcome(dst, &w) })
+	if !end.IsZero() {
+		s.expiry.watch(s, end) // after the welcome: a token that is about to end has a frame sent at once
+	}
 	g.logger.Debug("connected", "connection_id", s.client.ID, "user_id", s.client.UserID)
 }
 

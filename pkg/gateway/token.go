@@ -24,7 +24,7 @@ const expiryWarning = time.Minute
 
 // watch starts over for a token that ends at end.
 func (e *expiry) watch(s *session, end time.Time) {
-	left := time.Until(end)
+	left := max(0, time.Until(end)) // a token is taken up to auth.Leeway after its end
 	warning := min(expiryWarning, left/3)
 	e.set(left-warning, func() {
 		delay := rand.N(warning/2 + 1) // clients whose tokens were made together come back one by one

@@ -104,3 +104,13 @@ func TestAClientWhoseTokenEndsIsToldAndThenClosed(t *testing.T) {
 	}
 	c.wantClose(protocol.CloseTokenExpired)
 }
+
+func TestAClientWhoseTokenHasJustEndedIsTakenWithinTheLeeway(t *testing.T) {
+	t.Parallel()
+	n := startWithTokens(t)
+	c := n.dialWith(t, nil, "?token="+token(t, "alice", -2*time.Second))
+	if got := c.next(); got["type"] != "reconnect" || got["reason"] != "token_expiring" {
+		t.Errorf("after the token's end came %v, want reconnect for token_expiring", got)
+	}
+	c.wantClose(protocol.CloseTokenExpired)
+}
