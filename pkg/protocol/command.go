@@ -89,16 +89,17 @@ const (
 var fieldNames = [fieldCount]string{"type", "id", "room_id", "target_user_id", "data", "idempotency_key", "echo", "recover",
 	"history", "presence", "inbox", "limit", "since", "reverse", "next", "token", "epoch", "offset"}
 
-// Decode reads one frame. On an error c.ID is set if the frame had a usable one, and c.Type if it was known; the rest of c
+// Decode reads one frame. On an error c.ID is set if the frame had a usable one before the fault, and c.Type if it was known; the rest of c
 // is undefined. The frame must be valid UTF-8; it is not changed.
 func (c *Command) Decode(frame []byte) *Error {
 	*c = Command{scratch: c.scratch[:0]}
-	if err := c.scanFields(frame, skipSpace(frame, 0), true); err != nil {
-		return err
-	}
+	scanErr := c.scanFields(frame, skipSpace(frame, 0), true)
 	id, idErr := c.text(fieldID, MaxIDBytes, false)
 	if idErr == nil {
-		c.ID = id
+		c.ID = id // also of a frame that is broken further on, so that its sender knows which command it was
+	}
+	if scanErr != nil {
+		return scanErr
 	}
 	kind, err := c.text(fieldType, MaxIDBytes, true)
 	if err != nil {
