@@ -156,6 +156,14 @@ func (g *Gateway) Addr() net.Addr { return g.public.Addr() }
 // OpsAddr returns the address of the ops endpoints.
 func (g *Gateway) OpsAddr() net.Addr { return g.ops.Addr() }
 
+// apiAddress returns what the server API is bound to; empty: it is off.
+func (g *Gateway) apiAddress() string {
+	if g.api == nil {
+		return ""
+	}
+	return g.api.Addr().String()
+}
+
 // Run serves until ctx ends, then drains (see Drain) and returns when every connection is gone. It returns early, cutting
 // what is left, when hard ends.
 func (g *Gateway) Run(ctx, hard context.Context) error {
@@ -166,7 +174,7 @@ func (g *Gateway) Run(ctx, hard context.Context) error {
 	if g.api != nil {
 		go func() { failed <- api.Serve(g.api) }()
 	}
-	g.logger.Info("gateway is up", "node", g.settings.Node, "listen", g.public.Addr().String(), "ops", g.ops.Addr().String(),
+	g.logger.Info("gateway is up", "node", g.settings.Node, "listen", g.public.Addr().String(), "api", g.apiAddress(), "ops", g.ops.Addr().String(),
 		"auth", string(g.settings.Auth.Type), "max_connections", g.live.Load().limits.MaxConnections)
 
 	var err error
