@@ -34,6 +34,9 @@ Ctrl-C drains the gateways and ends; twice ends at once.`,
 			if options.Port < 0 || options.Port > 65535 {
 				return fmt.Errorf("--port: %d is no port; give one from 1 to 65535, or 0 for any free one", options.Port)
 			}
+			if options.APIPort < 0 || options.APIPort > 65535 {
+				return fmt.Errorf("--api-port: %d is no port; give one from 1 to 65535, or 0 for the one after --port", options.APIPort)
+			}
 			var err error
 			if options.Secrets, err = parseSecrets(secrets); err != nil {
 				return err
@@ -51,6 +54,7 @@ Ctrl-C drains the gateways and ends; twice ends at once.`,
 	flags.StringVarP(&options.File, "file", "f", "", "the WebSocketCluster, YAML or JSON")
 	flags.StringVar(&options.Host, "host", "127.0.0.1", "address to listen on; 0.0.0.0 lets other machines in")
 	flags.IntVar(&options.Port, "port", 8080, "port to listen on; if it is taken, the next free one")
+	flags.IntVar(&options.APIPort, "api-port", 0, "port of the server API, on 127.0.0.1; if it is taken, the next free one; 0: the one after --port")
 	flags.BoolVar(&options.Demo, "demo", true, "serve the chat page at /")
 	flags.BoolVarP(&options.Verbose, "verbose", "v", false, "print everything that the gateways and Redis log, not only warnings")
 	flags.StringArrayVar(&secrets, "secret", nil, "NAME=FOLDER: the folder stands for the Secret of that name, with one file an entry; may be repeated")

@@ -27,6 +27,8 @@ type desired struct {
 	replicas int
 	// affinity is the timeout of ClientIP; 0: none.
 	affinity time.Duration
+	// makesKey: settings.APIKeyFile is made here if it is not there.
+	makesKey bool
 	// settings are those of every gateway; addresses, name and backplane are each gateway's own.
 	settings settings.Settings
 	// restartHash changes with settings that a running gateway cannot take over.
@@ -63,7 +65,11 @@ func derive(cluster *v1alpha1.WebSocketCluster, known secrets) (*desired, error)
 	if jwt := cluster.Spec.Auth.JWT; jwt != nil {
 		s.Auth.JWT.SecretFile = known.file(jwt.SecretRef)
 	}
-	d := &desired{cluster: cluster, replicas: int(ptr.Deref(cluster.Spec.Replicas, 2)), settings: s}
+	var makesKey bool
+	if s.APIKeyFile, makesKey, err = apiKeyFile(cluster, known); err != nil {
+		return nil, err
+	}
+	d := &desired{makesKey: makesKey, cluster: cluster, replicas: int(ptr.Deref(cluster.Spec.Replicas, 2)), settings: s}
 	if scaling := cluster.Spec.Autoscaling; scaling != nil {
 		d.replicas = max(d.replicas, int(scaling.MinReplicas))
 	}
@@ -124,6 +130,9 @@ func differences(from, to *desired) (changes []string, refused error) {
 	}
 	if !reflect.DeepEqual(from.cluster.Spec.Redis, to.cluster.Spec.Redis) {
 		return nil, fmt.Errorf("redis: cannot be changed while it runs on this machine; end wsc run and start it anew")
+	}
+	if from.cluster.Spec.API.Mode != to.cluster.Spec.API.Mode {
+		return nil, fmt.Errorf("api.mode: cannot be changed while it runs on this machine; end wsc run and start it anew")
 	}
 	if from.replicas != to.replicas {
 		changes = append(changes, fmt.Sprintf("replicas %d → %d", from.replicas, to.replicas))

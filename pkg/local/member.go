@@ -30,6 +30,7 @@ type member struct {
 	restartHash string
 	publicPort  int
 	opsPort     int
+	apiPort     int // 0: the server API is off
 	file        string
 
 	process     *process
@@ -42,14 +43,17 @@ type member struct {
 	stopProbes context.CancelFunc
 }
 
-func (m *member) address() string { return fmt.Sprintf("127.0.0.1:%d", m.publicPort) }
+func (m *member) address() string { return loopback(m.publicPort) }
 
 // settings are the shared ones with what is this gateway's own.
 func (m *member) settings(shared settings.Settings, meet backplane, demo bool, logLevel string) settings.Settings {
 	s := shared
 	s.Listen = m.address()
 	s.APIListen = ""
-	s.OpsListen = fmt.Sprintf("127.0.0.1:%d", m.opsPort)
+	if m.apiPort != 0 {
+		s.APIListen = loopback(m.apiPort)
+	}
+	s.OpsListen = loopback(m.opsPort)
 	s.Backplane, s.Redis = meet.url, meet.files
 	s.Node = m.name
 	s.Demo = demo

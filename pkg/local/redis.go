@@ -124,7 +124,7 @@ func (s *redisServer) writeConfig(port int) error {
 		}
 		if s.standalone.Storage != nil {
 			var err error
-			if folder, err = filepath.Abs(filepath.Join(storageRoot, s.cluster.Namespace+"."+s.cluster.Name, "redis")); err != nil {
+			if folder, err = filepath.Abs(filepath.Join(storageFolder(s.cluster), "redis")); err != nil {
 				return err
 			}
 			if err := os.MkdirAll(folder, 0o700); err != nil {

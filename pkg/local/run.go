@@ -23,6 +23,8 @@ type Options struct {
 	Host string
 	// Port to listen on, or the next free one after it; 0: any free one.
 	Port int
+	// APIPort is the server API's port, or the next free one after it, on 127.0.0.1; 0: the one after Port.
+	APIPort int
 	// Demo serves the chat page at /.
 	Demo bool
 	// Verbose prints what the children log; without it only their warnings.
@@ -65,9 +67,18 @@ func Run(ctx, hard context.Context, options Options) error {
 		report: &report{out: options.Out, now: time.Now}, spawner: newSpawner(), balancer: newBalancer(listener, time.Now),
 	}
 	defer r.spawner.close()
+	api, apiNote, err := listenForAPI(wanted, options.APIPort, listener)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if api != nil {
+		r.api = newBalancer(api, time.Now)
+	}
 	r.report.event("%s: the cluster %s of namespace %s", options.File, wanted.cluster.Name, wanted.cluster.Namespace)
-	if note != "" {
-		r.report.event("%s", note)
+	for _, text := range []string{note, apiNote} {
+		if text != "" {
+			r.report.event("%s", text)
+		}
 	}
 	r.describe()
 	return r.run(hard, ctx.Done())
@@ -76,6 +87,9 @@ func Run(ctx, hard context.Context, options Options) error {
 // run starts what the cluster needs, in order, and ends it in the reverse order: drained once leave is closed, killed when ctx ends.
 func (r *runner) run(ctx context.Context, leave <-chan struct{}) error {
 	defer r.balancer.close()
+	if r.api != nil {
+		defer r.api.close()
+	}
 	meet, stopRedis, err := r.startRedis(ctx, r.wanted.cluster)
 	if err != nil {
 		return err
@@ -83,8 +97,11 @@ func (r *runner) run(ctx context.Context, leave <-chan struct{}) error {
 	defer stopRedis()
 	r.meet = meet
 	r.balancer.setAffinity(r.wanted.affinity)
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
 	go func() { failed <- r.balancer.serve(ctx) }()
+	if r.api != nil {
+		go func() { failed <- r.api.serve(ctx) }()
+	}
 	go r.follow(ctx, leave)
 
 	defer close(r.over)
@@ -105,6 +122,9 @@ func (r *runner) run(ctx context.Context, leave <-chan struct{}) error {
 // leave closes the door, drains every gateway and waits for them; when ctx ends it kills what is left.
 func (r *runner) leave(ctx context.Context) error {
 	r.balancer.stopAccepting()
+	if r.api != nil {
+		r.api.stopAccepting()
+	}
 	for _, m := range r.members {
 		m.leaving = true
 		if m.stopProbes != nil {

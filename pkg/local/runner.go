@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +28,7 @@ type runner struct {
 	report   *report
 	spawner  *spawner
 	balancer *balancer
+	api      *balancer // of the server API; nil: it is off
 	inbox    chan func()
 	over     chan struct{} // closed when nobody reads inbox any more
 
@@ -86,6 +89,16 @@ func (r *runner) launch(ctx context.Context, m *member) {
 		if m.opsPort, err = freePort(m.opsPort); err != nil {
 			return err
 		}
+		if r.api != nil {
+			if m.apiPort, err = freePort(m.apiPort); err != nil {
+				return err
+			}
+		}
+		if r.wanted.makesKey {
+			if err := ensureKey(r.wanted.settings.APIKeyFile); err != nil {
+				return err
+			}
+		}
 		if err := m.write(r.settingsOf(m)); err != nil {
 			return err
 		}
@@ -144,10 +157,12 @@ func (r *runner) heard(m *member, found news) {
 	r.announced = false
 	if m.ready {
 		r.balancer.ready(m.name, m.address())
+		r.apiReady(m, true)
 		r.report.event("%s: ready at http://%s", m.name, m.address())
 		return
 	}
 	r.balancer.unready(m.name)
+	r.apiReady(m, false)
 	r.report.event("%s: not ready: %s", m.name, found.why)
 }
 
@@ -156,6 +171,7 @@ func (r *runner) drain(m *member) {
 	r.announced = false
 	m.leaving, m.ready = true, false
 	r.balancer.unready(m.name)
+	r.apiReady(m, false)
 	if m.process == nil {
 		r.report.event("%s: removed", m.name)
 		delete(r.members, m.name)
@@ -173,6 +189,7 @@ func (r *runner) ended(ctx context.Context, m *member, process *process) {
 	m.stopProbes()
 	m.process, m.ready = nil, false
 	r.balancer.unready(m.name)
+	r.apiReady(m, false)
 	if m.leaving {
 		r.report.event("%s: drained", m.name)
 		delete(r.members, m.name)
@@ -282,6 +299,9 @@ func (r *runner) welcome() string {
 		}
 		fmt.Fprintf(&b, "  Client    ws://%s/ws%s\n", address, query)
 	}
+	if r.api != nil {
+		fmt.Fprintf(&b, "  Backend   http://%s/v1  (server API; the key is in %s)\n", r.api.listener.Addr(), shortened(r.wanted.settings.APIKeyFile))
+	}
 	b.WriteString("\n  Each gateway by itself, to be on two of them at once:\n")
 	names := make([]*member, 0, len(r.members))
 	for _, m := range r.members {
@@ -293,6 +313,18 @@ func (r *runner) welcome() string {
 	}
 	fmt.Fprintf(&b, "\n  Edit %s to scale or to change settings. Ctrl-C drains and ends, twice ends at once.\n\n", r.options.File)
 	return b.String()
+}
+
+// shortened names a file from the working folder if it is below it.
+func shortened(file string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return file
+	}
+	if short, err := filepath.Rel(here, file); err == nil && filepath.IsLocal(short) {
+		return short
+	}
+	return file
 }
 
 // reachable lists the addresses that clients can use for host.

@@ -48,12 +48,18 @@ type Run struct {
 	read    int // lines before it have been waited for
 }
 
-// Start runs "wsc run" with the arguments and the environment; a nil environment is the test's own.
+// Start runs "wsc run" with the arguments and the environment in a folder of its own; a nil environment is the test's own.
 func Start(t testing.TB, program string, environment []string, args ...string) *Run {
+	t.Helper()
+	return StartIn(t, t.TempDir(), program, environment, args...)
+}
+
+// StartIn is Start in a folder that another run has left.
+func StartIn(t testing.TB, folder, program string, environment []string, args ...string) *Run {
 	t.Helper()
 	r := &Run{t: t, cmd: exec.Command(program, append([]string{"run"}, args...)...), done: make(chan struct{}), changed: make(chan struct{})}
 	r.cmd.Env = environment
-	r.cmd.Dir = t.TempDir()
+	r.cmd.Dir = folder
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	output, input, err := os.Pipe()
 	if err != nil {
@@ -89,6 +95,9 @@ func (r *Run) collect(output io.ReadCloser) {
 		r.mu.Unlock()
 	}
 }
+
+// Folder is where it runs.
+func (r *Run) Folder() string { return r.cmd.Dir }
 
 // Lines returns everything printed so far.
 func (r *Run) Lines() []string {
