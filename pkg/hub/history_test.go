@@ -460,6 +460,36 @@ func TestAnEpochThatChangesBetweenMessagesIsTold(t *testing.T) {
 	}
 }
 
+// The log is lost and fails over before this process looks again: the epoch in between, which nobody here has seen, gave out
+// offsets that the members have had in theirs.
+func TestNothingOfAnEpochInBetweenIsPassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		s.keep = &backplane.Keep{Size: 10, TTL: time.Minute}
+		var away atomic.Bool
+		s.link.reading = func(backplane.Target, backplane.Cursor) error {
+			if away.Load() {
+				return backplane.ErrUnavailable
+			}
+			return nil
+		}
+		m := s.member(t)
+		s.publish(5)
+		away.Store(true)
+		s.link.breakLink()
+		wait(2 * time.Minute)
+		s.publish(3)
+		s.link.failover(s.room)
+		s.publish(1)
+		away.Store(false)
+		s.link.restoreLink()
+		wait(time.Second)
+		if got, want := m.sequence(), "ack 1 2 3 4 5 epoch_changed 6 7 8 9"; got != want {
+			t.Errorf("the member got %q, want %q", got, want)
+		}
+	})
+}
+
 func TestAFailoverIsToldWithoutAMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t)

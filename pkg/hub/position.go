@@ -80,9 +80,10 @@ func (ch *channel) passLocked(m *backplane.Message) bool {
 func (ch *channel) applyLocked(asked protocol.Position, page *backplane.Page) (progress, done bool) {
 	l := ch.log
 	if l.at.Epoch == asked.Epoch && page.Epoch != l.at.Epoch {
-		// Of the old epoch's messages those up to Previous survived; the new one goes on behind them.
+		// Of the old epoch's messages those up to Previous survived; the new one goes on behind them. Where another epoch lies in
+		// between, nobody knows which of its messages have the offsets that the members have had in theirs: they are given all.
 		start := int64(0)
-		if page.Previous.Epoch != "" {
+		if page.Previous.Epoch == l.at.Epoch {
 			start = min(l.at.Offset, page.Previous.Offset)
 		}
 		ch.moveLocked(protocol.Position{Epoch: page.Epoch, Offset: min(max(start, page.Oldest-1), page.Newest)})
