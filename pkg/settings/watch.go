@@ -13,8 +13,10 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// The rhythm of watching. A change is taken when the folder has been quiet for watchQuiet, since editors and copies write in
-// several steps, but no later than watchLatest after it began. Every watchPoll the files are looked at anyhow: network file systems tell no changes.
+// The rhythm of watching. A change is looked at when the folder has been quiet for watchQuiet, but no later than watchLatest after
+// it began, since other files may change there all the time. It is taken when two looks, watchQuiet apart, find the same content:
+// a file that is written in place must not be read half-written. Every watchPoll the files are looked at anyhow: network file systems
+// tell no changes.
 const (
 	watchQuiet  = 100 * time.Millisecond
 	watchLatest = time.Second
@@ -27,7 +29,7 @@ const (
 // updates mounted ConfigMaps and Secrets, are noticed like a write.
 //
 // Only rooms, inbox, directMessages, limits, allowed origins and the content of files take effect. Content that is wrong changes nothing
-// and is told as Reload.Err, once.
+// and is told as Reload.Err, once. A settings file that says nothing is wrong too: more likely it was cut off than meant to be.
 func Watch(ctx context.Context, args, environ []string, running Settings, notify func(Reload)) {
 	line, err := readCommandLine(args, environ)
 	if err != nil {
@@ -35,7 +37,7 @@ func Watch(ctx context.Context, args, environ []string, running Settings, notify
 		notify(Reload{Settings: running, Err: err})
 		return
 	}
-	w := &watch{line: line, running: running, before: running, notify: notify, poll: watchPoll}
+	w := &watch{line: line, running: running, before: running, notify: notify, quiet: watchQuiet, poll: watchPoll}
 	w.run(ctx)
 }
 
@@ -43,11 +45,16 @@ func Watch(ctx context.Context, args, environ []string, running Settings, notify
 type watch struct {
 	line   *commandLine
 	notify func(Reload)
-	poll   time.Duration
+	// quiet and poll are watchQuiet and watchPoll outside tests.
+	quiet, poll time.Duration
 	// running is in force; before is what the files said last, also where that needs a restart.
 	running, before Settings
-	// seen holds a fingerprint a file.
-	seen map[string]string
+	// seen holds a fingerprint a file, as they were loaded or refused last; loaded is false until that was done once.
+	seen   map[string]string
+	loaded bool
+	// settling is what the files were at settlingSince, when they were not as seen; they have to stay so for a while.
+	settling      map[string]string
+	settlingSince time.Time
 	// watcher is nil where the system cannot tell changes; then only polling finds them.
 	watcher *fsnotify.Watcher
 	// ready is called once when changes are noticed from now on; nil outside tests.
@@ -66,15 +73,16 @@ func (w *watch) run(ctx context.Context) {
 	w.follow()
 	// What changed between the start of the process and now is a change like any other; what could not be seen then is not.
 	w.seen = w.fingerprints()
-	w.look(true)
+	quiet := time.NewTimer(w.quiet)
+	if w.look() {
+		quiet.Stop()
+	}
 	if w.ready != nil {
 		w.ready()
 	}
 
 	poll := time.NewTicker(w.poll)
 	defer poll.Stop()
-	quiet := time.NewTimer(0)
-	<-quiet.C
 	var began time.Time // zero: no change is waiting
 	for {
 		select {
@@ -84,18 +92,22 @@ func (w *watch) run(ctx context.Context) {
 			if began.IsZero() {
 				began = time.Now()
 			}
-			quiet.Reset(min(watchQuiet, max(0, watchLatest-time.Since(began))))
+			quiet.Reset(min(w.quiet, max(0, watchLatest-time.Since(began))))
 		case err := <-watcher.Errors:
 			// The queue of events ran over or a folder went away: look at everything.
 			if err != nil {
-				quiet.Reset(watchQuiet)
+				quiet.Reset(w.quiet)
 			}
 		case <-quiet.C:
 			began = time.Time{}
-			w.look(false)
+			if !w.look() {
+				quiet.Reset(w.quiet)
+			}
 			w.follow()
 		case <-poll.C:
-			w.look(false)
+			if !w.look() {
+				quiet.Reset(w.quiet)
+			}
 			w.follow()
 		}
 	}
@@ -133,18 +145,30 @@ func (w *watch) fingerprints() map[string]string {
 	return prints
 }
 
-// look loads the settings again if a file is not what it was. The first look always loads.
-func (w *watch) look(first bool) {
+// look loads the settings again if a file is not what it was and has come to rest. It returns false if it has to look again: a
+// file seems to be written at this moment. The first look always loads.
+func (w *watch) look() (settled bool) {
 	prints := w.fingerprints()
-	if !first && maps.Equal(prints, w.seen) {
-		return
+	switch {
+	case w.loaded && maps.Equal(prints, w.seen):
+		w.settling = nil
+		return true
+	case !maps.Equal(prints, w.settling):
+		w.settling, w.settlingSince = prints, time.Now()
+		return false
+	case time.Since(w.settlingSince) < w.quiet:
+		return false
+	}
+	loaded, err := w.load()
+	if !maps.Equal(w.fingerprints(), prints) {
+		w.settling = nil // what was loaded is neither this nor that
+		return false
 	}
 	old := w.seen
-	w.seen = prints
-	loaded, err := w.line.load()
+	w.seen, w.loaded, w.settling = prints, true, nil
 	if err != nil {
 		w.notify(Reload{Settings: w.running, Err: err})
-		return
+		return true
 	}
 	r := reload(w.running, w.before, loaded)
 	for _, key := range slices.Sorted(maps.Keys(prints)) {
@@ -156,6 +180,19 @@ func (w *watch) look(first bool) {
 	if !r.empty() {
 		w.notify(r)
 	}
+	return true
+}
+
+// load reads flags, environment and file again. To be empty is what happens to a file, not what somebody asks of a running gateway.
+func (w *watch) load() (Settings, error) {
+	if path := w.line.config; path != "" {
+		if data, err := readSmallFile(path); err == nil {
+			if file, err := parseYAML(path, data); err == nil && file.root == nil {
+				return Settings{}, fmt.Errorf("%s: is empty, and an empty file changes nothing while the gateway runs: write {} if every setting shall have its default", path)
+			}
+		}
+	}
+	return w.line.load()
 }
 
 // follow watches the folders of all files and of all links on the way to them, and no others. A folder is watched rather than a

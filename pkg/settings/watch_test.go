@@ -16,6 +16,7 @@ import (
 type watching struct {
 	t       *testing.T
 	folder  string
+	quiet   time.Duration
 	reloads chan Reload
 }
 
@@ -48,7 +49,7 @@ func (w *watching) start(poll time.Duration, args ...string) {
 		w.t.Fatal(err)
 	}
 	ready := make(chan struct{}, 1)
-	inner := &watch{line: line, running: running, before: running, poll: poll, notify: func(r Reload) { w.reloads <- r }, ready: func() { ready <- struct{}{} }}
+	inner := &watch{line: line, running: running, before: running, quiet: w.quiet, poll: poll, notify: func(r Reload) { w.reloads <- r }, ready: func() { ready <- struct{}{} }}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); inner.run(ctx) }()
@@ -64,7 +65,7 @@ func (w *watching) start(poll time.Duration, args ...string) {
 }
 
 func newWatching(t *testing.T) *watching {
-	return &watching{t: t, folder: t.TempDir(), reloads: make(chan Reload, 100)}
+	return &watching{t: t, folder: t.TempDir(), quiet: watchQuiet, reloads: make(chan Reload, 100)}
 }
 
 const never = 24 * time.Hour
@@ -217,6 +218,55 @@ func TestWrongContentKeepsWhatIsInForceAndIsToldOnce(t *testing.T) {
 	w.replace("gateway.yaml", "limits: {maxConnections: 20}\n")
 	if r := w.next(); r.Err != nil || r.Settings.Limits.MaxConnections != 20 {
 		t.Errorf("after it was mended: got %d connections, error %v", r.Settings.Limits.MaxConnections, r.Err)
+	}
+}
+
+func TestAFileThatWasEmptiedChangesNothing(t *testing.T) {
+	for name, content := range map[string]string{
+		"of no bytes": "", "of a line's end": "\n", "of which only a comment is left": "# the gateway's settings\n", "of which only the first line is left": "---\n",
+		"of a key that lost its value at the top": "null\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWatching(t)
+			w.write("gateway.yaml", "limits: {maxConnections: 10}\n")
+			w.start(never, "--config", w.path("gateway.yaml"))
+			w.write("gateway.yaml", content)
+			r := w.next()
+			want := w.path("gateway.yaml") + ": is empty, and an empty file changes nothing while the gateway runs: write {} if every setting shall have its default"
+			if r.Err == nil || r.Err.Error() != want || r.Settings.Limits.MaxConnections != 10 {
+				t.Errorf("got %d connections and error %v, want 10 and %s", r.Settings.Limits.MaxConnections, r.Err, want)
+			}
+			w.silent()
+			w.write("gateway.yaml", "{}\n")
+			if r := w.next(); r.Err != nil || r.Settings.Limits.MaxConnections != Default().Limits.MaxConnections {
+				t.Errorf("after {} was written: got %d connections, error %v, want the default and none", r.Settings.Limits.MaxConnections, r.Err)
+			}
+		})
+	}
+}
+
+// A writer that begins with nothing and adds line after line makes a valid file of other settings at every step.
+func TestAFileThatIsBeingWrittenIsNotReadBeforeItIsDone(t *testing.T) {
+	w := newWatching(t)
+	w.quiet = 2 * time.Second // so that a busy machine does not look like a writer that has finished
+	w.write("gateway.yaml", "limits: {maxConnections: 10}\nrooms: [{match: old}]\n")
+	w.start(10*time.Millisecond, "--config", w.path("gateway.yaml")) // polls all the time, so that every step is looked at
+	file, err := os.Create(w.path("gateway.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for i := range 100 {
+		fmt.Fprintf(file, "# step %d\n", i)
+		if i == 50 {
+			fmt.Fprintln(file, "limits: {maxConnections: 20}")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	fmt.Fprintln(file, "rooms: [{match: new}]")
+	r := w.next()
+	if r.Err != nil || r.Settings.Limits.MaxConnections != 20 || len(r.Settings.Rooms) != 1 || r.Settings.Rooms[0].Match != "new" {
+		t.Errorf("the first that was told is %d connections, rooms %+v, error %v; want the whole file", r.Settings.Limits.MaxConnections, r.Settings.Rooms, r.Err)
 	}
 }
 
