@@ -19,6 +19,10 @@ CONFIG ?= config/default
 RUNS ?= 20
 SEED ?= 0
 
+# How long `make fuzz` runs each target, and which (a regular expression).
+FUZZTIME ?= 60s
+FUZZ ?= .
+
 LDFLAGS := -s -w -X github.com/wscluster/wscluster/pkg/version.Version=$(VERSION)
 export VERSION
 
@@ -65,6 +69,10 @@ test-chart: ## Check the Helm chart: lint, every object against a real API serve
 .PHONY: faults
 faults: ## Break gateways, Redis and links at random and check that nothing is lost, doubled or reordered; RUNS=200, SEED=n
 	@hack/faults.sh $(RUNS) $(SEED)
+
+.PHONY: fuzz
+fuzz: ## Fuzz the decoders and parsers, one after the other; FUZZTIME=10m each, FUZZ=FuzzDecode only that one
+	@hack/fuzz.sh $(FUZZTIME) "$(FUZZ)"
 
 .PHONY: e2e
 e2e: ## Run the end-to-end tests on a local Kubernetes of two nodes (root; ARGS="-test.v -test.run TestHelmRelease")

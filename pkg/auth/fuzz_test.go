@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -43,6 +44,9 @@ func judge(t *testing.T, a *Authenticator, token string) {
 	var refusal *Error
 	if !errors.As(err, &refusal) || refusal.Code != CodeUnauthorized {
 		t.Fatalf("%q gave %v, want a refusal with %s", token, err, CodeUnauthorized)
+	}
+	if len(refusal.Message) > 512 || strings.ContainsFunc(refusal.Message, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("%q is not one line for people", refusal.Message)
 	}
 	for part := range strings.SplitSeq(token, ".") {
 		if len(part) > 16 && strings.Contains(refusal.Message, part) {

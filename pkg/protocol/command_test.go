@@ -1,10 +1,8 @@
 package protocol
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -92,42 +90,6 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("decoding a publish allocates %v times, want 0", n)
 	}
-}
-
-// FuzzDecode holds the scanner to encoding/json: both agree on what is valid, and data comes out byte for byte.
-func FuzzDecode(f *testing.F) {
-	for _, seed := range []string{
-		`{"type":"publish","room_id":"r","data":{"a":[1,-0.5e+3,"\ud83d\ude00\n",null,true,false]}}`,
-		`{"type":"join","room_id":"\ud800x","recover":{"epoch":"e","offset":1}}`,
-		`[{}]`, `{"a":01}`, `{"a":"` + "\x01" + `"}`, `{"":{}}`, `{"type":"ping"}x`, `nul`, `-`, `{"a":1,}`, `[1,]`, `{"type":"history","inbox":true}`,
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, frame []byte) {
-		if !utf8.Valid(frame) {
-			return // refused by the frame reader
-		}
-		var c Command
-		err := c.Decode(frame)
-		syntax := err != nil && err.Message == "the frame is "+errSyntax.Error()
-		if valid := json.Valid(frame); valid == syntax {
-			t.Fatalf("encoding/json says valid=%v, we say %v", valid, err)
-		}
-		if err != nil || c.Type != CommandPublish {
-			return
-		}
-		var want struct {
-			Data json.RawMessage `json:"data"`
-		}
-		var fields map[string]json.RawMessage
-		if err := json.Unmarshal(frame, &fields); err != nil {
-			t.Fatal(err)
-		}
-		want.Data = fields["data"]
-		if string(want.Data) != string(c.Data) {
-			t.Fatalf("data %q, want %q", c.Data, want.Data)
-		}
-	})
 }
 
 func BenchmarkDecodePublish(b *testing.B) {

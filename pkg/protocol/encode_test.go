@@ -3,7 +3,6 @@ package protocol
 import (
 	"encoding/json"
 	"testing"
-	"unicode/utf8"
 )
 
 func TestFramesReadAsTheContractSays(t *testing.T) {
@@ -58,19 +57,6 @@ func TestFramesReadAsTheContractSays(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzAppendString(f *testing.F) {
-	f.Add("a\"\\\n\x00\u2028😀\xff")
-	f.Fuzz(func(t *testing.T, s string) {
-		var back string
-		if err := json.Unmarshal(AppendString(nil, s), &back); err != nil {
-			t.Fatal(err)
-		}
-		if utf8.ValidString(s) && back != s {
-			t.Fatalf("came back as %q, want %q", back, s)
-		}
-	})
 }
 
 func TestReconnectAfterClose(t *testing.T) {

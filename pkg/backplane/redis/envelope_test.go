@@ -3,6 +3,7 @@ package redis
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -77,6 +78,7 @@ func FuzzDecodeEnvelope(f *testing.F) {
 	f.Add("\x02\x00{}")
 	f.Add("\x01\x01\xff")
 	f.Add("\x02e:17:\x01\x01\x03c-1{}")
+	f.Add("\x01\x021:5:alice0:3:bob")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, data string) {
 		e, err := decodeEnvelope(data)
@@ -93,9 +95,35 @@ func FuzzDecodeEnvelope(f *testing.F) {
 		if e.epoch != "" {
 			again = fmt.Appendf(again, "\x02%s:%d:", e.epoch, e.offset)
 		}
+		flags := len(again) + 1
 		again = appendEnvelope(again, e.exclude, []byte(e.body))
+		if e.changes {
+			again[flags] |= flagChanges
+			readChanges(t, e.body)
+		}
 		if got, err := decodeEnvelope(string(again)); err != nil || got != e {
 			t.Errorf("%+v encoded and decoded is %+v, %v", e, got, err)
 		}
 	})
+}
+
+// readChanges holds that what is read of changes is all that they say.
+func readChanges(t *testing.T, text string) {
+	t.Helper()
+	changes, err := parseChanges(text)
+	if err != nil {
+		return
+	}
+	size := 0
+	var again []byte
+	for _, c := range changes {
+		if c.User == "" || c.Connections < 0 {
+			t.Errorf("%q says of %+v", text, c)
+		}
+		size += len(c.User)
+		again = fmt.Appendf(again, "%d:%d:%s", c.Connections, len(c.User), c.User)
+	}
+	if got, err := parseChanges(string(again)); err != nil || !slices.Equal(got, changes) || size > len(text) {
+		t.Errorf("%q says %+v, and written again %+v, %v", text, changes, got, err)
+	}
 }
