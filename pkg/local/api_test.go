@@ -1,6 +1,7 @@
 package local_test
 
 import (
+	"bytes"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -52,7 +53,7 @@ func TestABackendSendsByTheServerAPI(t *testing.T) {
 		run.AwaitEnd()
 		again := localtest.StartIn(t, run.Folder(), wsc, nil, "-f", file, "--port", "0")
 		again.AwaitUp()
-		if kept, err := os.ReadFile(filepath.Join(run.Folder(), found[2])); err != nil || string(kept) != string(key) {
+		if kept, err := os.ReadFile(filepath.Join(run.Folder(), found[2])); err != nil || !bytes.Equal(kept, key) {
 			t.Errorf("the next run has another key (%v), want the same", err)
 		}
 	})
