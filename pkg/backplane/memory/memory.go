@@ -41,6 +41,7 @@ type Backplane struct {
 	subscriptions atomic.Int64
 	waitingBytes  atomic.Int64
 	members       atomic.Int64 // users in rooms, a user once for each room
+	announced     atomic.Pointer[announcement]
 	// busy counts goroutines that publish or tell of a subscription; idle is closed when it is 0 after Close.
 	busy     atomic.Int64
 	idle     chan struct{}
@@ -57,6 +58,7 @@ var (
 	_ backplane.Backplane = (*Backplane)(nil)
 	_ backplane.Log       = (*Backplane)(nil)
 	_ backplane.Presence  = (*Backplane)(nil)
+	_ backplane.Registry  = (*Backplane)(nil)
 )
 
 // shard owns a part of the targets. The maps beside topics are nil while they would be empty.

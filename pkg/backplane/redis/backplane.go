@@ -27,7 +27,8 @@ type Backplane struct {
 	writer      *writer
 	presence    *presence
 
-	closed atomic.Bool
+	closed    atomic.Bool
+	announced atomic.Bool // the other processes know of this one
 	// stopPublishing and stopReceiving end the goroutines of publishing and receiving.
 	publishing, receiving         context.Context
 	stopPublishing, stopReceiving context.CancelFunc
@@ -174,6 +175,7 @@ func (b *Backplane) Close(ctx context.Context) error {
 		return errors.New("the Redis backplane is closed already")
 	}
 	b.presence.close(ctx)
+	b.withdraw()
 	for _, p := range b.publishers {
 		p.queue.close()
 	}

@@ -67,6 +67,11 @@
 // the keys, tells that apart from having been taken out. While Redis cannot be reached for longer than a lease, nobody leaves:
 // a node that finds its own lease ended does not judge those of others for one more round.
 //
+// # Registry
+//
+// What each process tells of itself is in one hash, and in a sorted set when it was heard of last, by the clock of Redis: a lease
+// as long as that of presence. Announcing is one script, which also forgets up to 100 nodes whose lease has ended.
+//
 // # Names
 //
 // With cluster chat and room id "a b" the channel is
@@ -77,5 +82,6 @@
 // for a room or u for a user with the id, percent-encoded but for A–Z a–z 0–9 . _ ~ -, in braces: the hash tag that
 // puts all keys of a room into one slot of a Redis Cluster. Then what it is: ch is the channel, log and meta are the log,
 // once:<digest> is an idempotency key, and here, more, nodes, state and at:<node> are presence. Ids cannot
-// break out of the braces since the encoding leaves neither braces, colons nor glob characters.
+// break out of the braces since the encoding leaves neither braces, colons nor glob characters. The registry is
+// chat:{nodes}:seen and chat:{nodes}:records.
 package redis

@@ -61,8 +61,8 @@ type Timing struct {
 	// down, less up to half of it at random. Defaults 20 ms and 1 s. So a short outage is noticed to be over soon,
 	// and a long one costs few attempts.
 	BackoffMin, BackoffMax time.Duration
-	// Lease is how long this process's members of a room outlive its last word of them; default 20 s, so that they are gone
-	// within 30 s, see refreshEvery.
+	// Lease is how long this process's members of a room outlive its last word of them, and the process its last announcement;
+	// default 20 s, so that they are gone within 30 s, see refreshEvery.
 	Lease time.Duration
 }
 

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ func (l *link) prepareLogs(ctx context.Context, every time.Duration) error {
 		return err
 	}
 	if l.replicationID == "" {
-		for _, script := range append([]*goredis.Script{appendScript, onceScript, readScript}, presenceScripts...) {
+		for _, script := range slices.Concat([]*goredis.Script{appendScript, onceScript, readScript}, presenceScripts, registryScripts) {
 			if err := script.Load(ctx, l.client).Err(); err != nil {
 				return fmt.Errorf("load a script into Redis: %w", err)
 			}
