@@ -56,6 +56,7 @@ func (g *Gateway) apiHandler() http.Handler {
 	mux.HandleFunc("POST /v1/messages:batch", g.apiPublishBatch)
 	mux.HandleFunc("GET /v1/rooms/{room_id}/messages", g.apiHistory)
 	mux.HandleFunc("GET /v1/rooms/{room_id}/members", g.apiMembers)
+	mux.HandleFunc("GET /v1/stats", g.apiStats)
 	mux.HandleFunc("DELETE /v1/users/{user_id}/connections", g.apiDisconnect)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, protocol.CodeBadRequest, "there is no such path or method: /openapi.yaml lists them", 0)

@@ -97,6 +97,7 @@ func (g *Gateway) apiPublishBatch(w http.ResponseWriter, r *http.Request) {
 
 // apiPublish checks a message and publishes it; the receipt comes when the backplane has confirmed or given up.
 func (g *Gateway) apiPublish(message *apiMessage) <-chan apiReceipt {
+	g.metrics.apiReceived.Add(1)
 	answer := make(chan apiReceipt, 1)
 	m, err := g.apiCheck(message)
 	if err != nil {

@@ -32,6 +32,7 @@ type Gateway struct {
 	authenticator *auth.Authenticator
 	stopKeys      context.CancelFunc // ends the authenticator's fetching of keys
 	metrics       *metrics
+	fleet         *fleet
 	certificate   certificate
 	sequence      messageIDs
 	started       time.Time
@@ -81,12 +82,14 @@ const (
 	draining              // no new connections; those that are here are asked to go
 )
 
+var phaseNames = [...]string{serving: "serving", leaving: "leaving", draining: "draining"}
+
 // New puts a gateway together and binds its listeners, so that a port that is taken is an error at once. The caller must
 // Run it. It takes the backplane over.
 func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*Gateway, error) {
 	g := &Gateway{
 		settings: s, logger: logger, backplane: plane, sequence: newMessageIDs(), started: time.Now(),
-		drainNow: make(chan struct{}), sessions: map[*session]struct{}{},
+		drainNow: make(chan struct{}), sessions: map[*session]struct{}{}, fleet: newFleet(plane),
 	}
 	var err error
 	keys, stopKeys := context.WithCancel(context.Background())
@@ -174,6 +177,10 @@ func (g *Gateway) Run(ctx, hard context.Context) error {
 	if g.api != nil {
 		go func() { failed <- api.Serve(g.api) }()
 	}
+	announcing, stopAnnouncing := context.WithCancel(hard)
+	defer stopAnnouncing()
+	var background sync.WaitGroup
+	background.Go(func() { g.keepAnnouncing(announcing) })
 	g.logger.Info("gateway is up", "node", g.settings.Node, "listen", g.public.Addr().String(), "api", g.apiAddress(), "ops", g.ops.Addr().String(),
 		"auth", string(g.settings.Auth.Type), "max_connections", g.live.Load().limits.MaxConnections)
 
@@ -190,6 +197,8 @@ func (g *Gateway) Run(ctx, hard context.Context) error {
 	_ = api.Shutdown(finish) // requests that are being answered are answered
 	cancelFinish()
 	g.reactor.Stop()
+	stopAnnouncing()
+	background.Wait()
 	flush, cancel := context.WithTimeout(hard, flushTimeout)
 	defer cancel()
 	if cerr := g.hub.Close(flush); cerr != nil {

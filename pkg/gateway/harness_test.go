@@ -29,6 +29,9 @@ import (
 // patience bounds how long a test waits for what must come. Nothing waits that long unless it fails.
 const patience = 20 * time.Second
 
+// fleetIntervalInTests makes what the gateways tell each other known soon.
+const fleetIntervalInTests = 100 * time.Millisecond
+
 // node is one gateway, listening on free ports of loopback.
 type node struct {
 	*Gateway
@@ -71,6 +74,7 @@ func startOn(t *testing.T, open func(*slog.Logger) (backplane.Backplane, error),
 	if n.Gateway, err = New(s, b, logger); err != nil {
 		t.Fatal(err)
 	}
+	n.fleet.interval = fleetIntervalInTests
 	var ctx, hard context.Context
 	ctx, n.leave = context.WithCancel(context.WithoutCancel(t.Context())) // it is the cleanup that ends it
 	hard, n.cut = context.WithCancel(context.WithoutCancel(t.Context()))

@@ -19,6 +19,7 @@ type metrics struct {
 	connects        [connectResultCount]atomic.Uint64
 	disconnects     []atomic.Uint64 // by socket.Reason
 	received        []atomic.Uint64 // by protocol.CommandType
+	apiReceived     atomic.Uint64   // messages
 	errors          map[protocol.Code]*atomic.Uint64
 	publishDuration prometheus.Histogram
 	drainHurried    prometheus.Gauge
@@ -60,6 +61,8 @@ var (
 	connectsDesc      = describe("connects_total", "Connection attempts by how they ended.", "result")
 	disconnectsDesc   = describe("disconnects_total", "Ended connections by the reason.", "reason")
 	receivedDesc      = describe("messages_received_total", "Frames from clients by command; unknown: not decoded.", "type")
+	apiReceivedDesc   = describe("api_messages_received_total", "Messages that backends gave to the server API of this process to publish.")
+	fleetNodesDesc    = describe("fleet_nodes", "Gateways of the cluster, this one among them, when Redis was asked last; 0: it was not yet.")
 	errorsDesc        = describe("errors_total", "Commands that failed, by the code that the client got.", "code")
 	deliveredDesc     = describe("messages_delivered_total", "Messages handed to clients' sockets or queues.")
 	droppedDesc       = describe("messages_dropped_total", "Messages that a room's backlog on this process had no space for.")
@@ -101,6 +104,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, command := range protocol.CommandTypes() {
 		counter(receivedDesc, m.received[command].Load(), command.String())
 	}
+	counter(apiReceivedDesc, m.apiReceived.Load())
+	gauge(fleetNodesDesc, float64(m.gateway.fleet.nodes.Load()))
 	for _, code := range errorCodes {
 		counter(errorsDesc, m.errors[code].Load(), string(code))
 	}

@@ -139,7 +139,7 @@ func (g *Gateway) serveStatus(w http.ResponseWriter, _ *http.Request) {
 	stats, link, why := g.hub.Stats(), g.backplane.Status(), g.notReady()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(Status{ // whoever asked is gone if this fails
-		Node: g.settings.Node, Version: version.Version, Phase: [...]string{"serving", "leaving", "draining"}[g.phase.Load()], Ready: why == "", NotReady: why,
+		Node: g.settings.Node, Version: version.Version, Phase: phaseNames[g.phase.Load()], Ready: why == "", NotReady: why,
 		UptimeSeconds: int64(time.Since(g.started).Seconds()),
 		Connections:   stats.Connections, MaxConnections: g.live.Load().limits.MaxConnections, Rooms: stats.Rooms, Users: stats.Users,
 		Delivered: stats.Deliveries, SendQueueBytes: g.reactor.QueuedBytes(), SlowConsumers: g.metrics.disconnects[socket.SlowConsumer].Load(),
