@@ -97,6 +97,18 @@ type Limits struct {
 	// +kubebuilder:validation:Maximum=1000000
 	// +optional
 	MessageBurst int32 `json:"messageBurst,omitempty"`
+	// connectsPerSecond are the connection attempts that one pod looks at, 0 to 1000000, default 1000; 0: no limit; over it: HTTP 503 overloaded with Retry-After.
+	// +kubebuilder:default=1000
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	// +optional
+	ConnectsPerSecond *int32 `json:"connectsPerSecond,omitempty"`
+	// connectsPerSecondPerAddress are the connection attempts of one client address that one pod looks at, 0 to 1000000, default 0 (no limit); over it: HTTP 429 rate_limited with Retry-After. Behind a proxy it needs trustedProxies, else the proxy is the one address.
+	// +kubebuilder:default=0
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	// +optional
+	ConnectsPerSecondPerAddress int32 `json:"connectsPerSecondPerAddress,omitempty"`
 }
 
 // Drain says how a pod leaves: it fails its readiness, waits delaySeconds, tells every client to reconnect at no more than

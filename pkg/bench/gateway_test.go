@@ -29,7 +29,7 @@ func startNode(t *testing.T, name string, plane backplane.Backplane, change func
 	s := settings.Default()
 	s.Listen, s.OpsListen, s.APIListen, s.Node = "127.0.0.1:0", "127.0.0.1:0", "", name
 	s.Auth.Type = settings.AuthTrusted
-	s.Limits.MessagesPerSecond = 0
+	s.Limits.MessagesPerSecond, s.Limits.ConnectsPerSecond = 0, 0
 	s.Drain.Delay = 100 * time.Millisecond
 	s.Drain.Timeout = 8 * time.Second
 	if change != nil {

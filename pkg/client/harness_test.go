@@ -55,7 +55,7 @@ func startNode(t *testing.T, server *redistest.Server, name string, change func(
 	s.Listen, s.APIListen, s.OpsListen = "127.0.0.1:0", "", "127.0.0.1:0"
 	s.Node, s.Auth.Type = name, settings.AuthTrusted
 	s.Drain = settings.Drain{Timeout: 20 * time.Second, Rate: 100_000}
-	s.Limits.MessagesPerSecond = 0
+	s.Limits.MessagesPerSecond, s.Limits.ConnectsPerSecond = 0, 0
 	s.Rooms = []settings.RoomPolicy{{Match: "kept:*", Join: settings.AccessAnyone, Publish: settings.AccessAnyone, History: &settings.History{Size: 5000, TTL: time.Minute}}, {Match: "*", Join: settings.AccessAnyone, Publish: settings.AccessAnyone}}
 	s.Inbox = &settings.Inbox{Size: 1000, TTL: time.Minute, MaxBytes: 1 << 20}
 	if change != nil {

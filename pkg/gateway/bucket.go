@@ -14,7 +14,12 @@ func (b *bucket) take(rate, burst int) bool {
 	if rate == 0 {
 		return true
 	}
-	now, most := time.Now(), float32(max(burst, 1))
+	return b.takeAt(time.Now(), rate, burst)
+}
+
+// takeAt is take at a time that does not lie before that of the last call. The rate is not 0.
+func (b *bucket) takeAt(now time.Time, rate, burst int) bool {
+	most := float32(max(burst, 1))
 	if b.last.IsZero() {
 		b.tokens = most
 	}

@@ -50,6 +50,8 @@ type Gateway struct {
 
 	// admitted counts connections and handshakes on their way, against Limits.MaxConnections.
 	admitted atomic.Int64
+	// admission bounds the attempts to connect.
+	admission admission
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}

@@ -61,7 +61,7 @@ func startOn(t *testing.T, open func(*slog.Logger) (backplane.Backplane, error),
 	s.Listen, s.APIListen, s.OpsListen = "127.0.0.1:0", "", "127.0.0.1:0"
 	s.Node, s.Auth.Type, s.LogLevel = "node-1", settings.AuthTrusted, "debug"
 	s.Drain = settings.Drain{Timeout: 100 * time.Millisecond, Rate: 100_000}
-	s.Limits.MessagesPerSecond = 0
+	s.Limits.MessagesPerSecond, s.Limits.ConnectsPerSecond = 0, 0
 	if change != nil {
 		change(&s)
 	}
@@ -160,7 +160,13 @@ func request(t *testing.T, method, address string, header http.Header) answer {
 // metric returns a sample of /metrics, named as it stands there: wscluster_connections or name{label="value"}.
 func (n *node) metric(t *testing.T, name string) float64 {
 	t.Helper()
-	for line := range strings.Lines(n.ops(t, "/metrics").body) {
+	return sample(t, n.ops(t, "/metrics").body, name)
+}
+
+// sample returns a sample of what /metrics answered.
+func sample(t *testing.T, metrics, name string) float64 {
+	t.Helper()
+	for line := range strings.Lines(metrics) {
 		if rest, found := strings.CutPrefix(line, name+" "); found {
 			var value float64
 			if _, err := fmt.Sscan(rest, &value); err != nil {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/base64"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -22,4 +23,11 @@ func newMessageIDs() messageIDs {
 
 func (m messageIDs) next(dst []byte) []byte {
 	return strconv.AppendUint(append(dst, m.process...), m.count.Add(1), 36)
+}
+
+// newConnectionID returns 16 characters that nobody can guess or meet twice.
+func newConnectionID() string {
+	var b [12]byte
+	_, _ = rand.Read(b[:]) // never fails, says its documentation
+	return base64.RawURLEncoding.EncodeToString(b[:])
 }

@@ -2,9 +2,8 @@ package gateway
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -51,17 +50,24 @@ const (
 	connectUnauthorized
 	connectOriginDenied
 	connectDraining
-	connectOverloaded
+	connectOverloaded  // full
+	connectThrottled   // more attempts in a second than are looked at
+	connectRateLimited // more attempts of one address
 	connectResultCount
 )
 
-var connectResultNames = [connectResultCount]string{"ok", "bad_request", "unauthorized", "origin_denied", "draining", "overloaded"}
+var connectResultNames = [connectResultCount]string{"ok", "bad_request", "unauthorized", "origin_denied", "draining", "overloaded", "throttled", "rate_limited"}
 
 func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult {
 	live := g.live.Load()
 	if g.phase.Load() == draining {
+		hangUp(w)
 		refuse(w, http.StatusServiceUnavailable, protocol.CodeDraining, "this gateway is leaving: connect again to reach another", 1)
 		return connectDraining
+	}
+	if result, retryAfter := g.admission.admit(time.Now(), auth.ClientAddr(r, g.settings.TrustedProxies), &live.limits); result != connectOK {
+		refuseAttempt(w, result, retryAfter)
+		return result
 	}
 	subprotocol, err := chooseSubprotocol(r)
 	if err != nil {
@@ -78,7 +84,8 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult 
 	}
 	if g.admitted.Add(1) > int64(live.limits.MaxConnections) {
 		g.admitted.Add(-1)
-		refuse(w, http.StatusServiceUnavailable, protocol.CodeOverloaded, "this gateway is full: connect again later", 5)
+		hangUp(w)
+		refuse(w, http.StatusServiceUnavailable, protocol.CodeOverloaded, "this gateway is full: connect again later", 5+rand.IntN(6))
 		return connectOverloaded
 	}
 	conn, err := g.reactor.Upgrade(w, r, subprotocol, func(w http.ResponseWriter, status int, reason string) {
@@ -122,6 +129,20 @@ func chooseSubprotocol(r *http.Request) (string, error) {
 	return "", errors.New("none of the offered subprotocols is spoken here: offer " + protocol.Subprotocol)
 }
 
+// refuseAttempt answers what admission did not let in.
+func refuseAttempt(w http.ResponseWriter, result connectResult, retryAfter int) {
+	hangUp(w)
+	if result == connectRateLimited {
+		refuse(w, http.StatusTooManyRequests, protocol.CodeRateLimited, "too many connection attempts from this address: wait as long as Retry-After says", retryAfter)
+		return
+	}
+	refuse(w, http.StatusServiceUnavailable, protocol.CodeOverloaded, "too many clients connect at once: wait as long as Retry-After says", retryAfter)
+}
+
+// hangUp has the TCP connection closed behind the answer: thousands of refused clients must not each hold a descriptor, a
+// goroutine and buffers until they try again.
+func hangUp(w http.ResponseWriter) { w.Header().Set("Connection", "close") }
+
 // refuseIdentity passes on why the authenticator said no.
 func refuseIdentity(w http.ResponseWriter, err error) connectResult {
 	var refusal *auth.Error
@@ -137,11 +158,4 @@ func refuseIdentity(w http.ResponseWriter, err error) connectResult {
 		return connectBadRequest
 	}
 	return connectUnauthorized
-}
-
-// newConnectionID returns 16 characters that nobody can guess or meet twice.
-func newConnectionID() string {
-	var b [12]byte
-	_, _ = rand.Read(b[:]) // never fails, says its documentation
-	return base64.RawURLEncoding.EncodeToString(b[:])
 }

@@ -50,13 +50,15 @@ func ClientSettings(cluster *v1alpha1.WebSocketCluster) (settings.Settings, erro
 	}
 	limits := spec.Gateway.Limits
 	s.Limits = settings.Limits{
-		MaxConnections:        int(limits.MaxConnections),
-		MaxConnectionsPerUser: int(limits.MaxConnectionsPerUser),
-		MaxRoomsPerConnection: int(limits.MaxRoomsPerConnection),
-		MaxMessageBytes:       int(limits.MaxMessageBytes),
-		SendQueueBytes:        int(limits.SendQueueBytes),
-		MessagesPerSecond:     int(ptr.Deref(limits.MessagesPerSecond, 50)),
-		MessageBurst:          int(limits.MessageBurst),
+		MaxConnections:              int(limits.MaxConnections),
+		MaxConnectionsPerUser:       int(limits.MaxConnectionsPerUser),
+		MaxRoomsPerConnection:       int(limits.MaxRoomsPerConnection),
+		MaxMessageBytes:             int(limits.MaxMessageBytes),
+		SendQueueBytes:              int(limits.SendQueueBytes),
+		MessagesPerSecond:           int(ptr.Deref(limits.MessagesPerSecond, 50)),
+		MessageBurst:                int(limits.MessageBurst),
+		ConnectsPerSecond:           int(ptr.Deref(limits.ConnectsPerSecond, 1000)),
+		ConnectsPerSecondPerAddress: int(limits.ConnectsPerSecondPerAddress),
 	}
 	for _, policy := range spec.Rooms {
 		s.Rooms = append(s.Rooms, roomSettings(policy))

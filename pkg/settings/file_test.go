@@ -35,7 +35,7 @@ func TestWrongFilesAreAnsweredInOneLineThatNamesLineAndKey(t *testing.T) {
 		"a list for identity":                {"auth: [jwt]\n", "f.yaml:1: auth: must be guest, trusted or jwt, not a list"},
 		"a Secret's reference":               {"auth: {type: JWT, jwt: {secretRef: {name: a}}}\n", "f.yaml:1: auth.jwt.secretRef: is not a known key; allowed are secretFile, jwksURL, issuer, audience, userClaim, roomsClaim"},
 		"tokens without a key":               {"auth: {type: JWT}\n", "f.yaml:1: auth.type: jwt needs a key to verify tokens with: set auth.jwt.jwksURL, or auth.jwt.secretFile"},
-		"a number for a group":               {"limits: 3\n", "f.yaml:1: limits: must be a group of keys such as {maxConnections, maxConnectionsPerUser, maxRoomsPerConnection, maxMessageBytes, sendQueueBytes, messagesPerSecond, messageBurst}, not the number 3"},
+		"a number for a group":               {"limits: 3\n", "f.yaml:1: limits: must be a group of keys such as {maxConnections, maxConnectionsPerUser, maxRoomsPerConnection, maxMessageBytes, sendQueueBytes, messagesPerSecond, messageBurst, connectsPerSecond, connectsPerSecondPerAddress}, not the number 3"},
 		"rooms as a group":                   {"rooms: {match: a}\n", `f.yaml:1: rooms: must be a list such as [{match: "chat:*", join: anyone}], not a group of keys`},
 		"a room as text":                     {"rooms:\n- chat\n", `f.yaml:2: rooms[0]: must be a policy such as {match: "chat:*", join: anyone}, not the text "chat"`},
 		"a room without its glob":            {"rooms:\n- {match: a}\n- join: none\n", `f.yaml:3: rooms[1].match: must be a glob over room ids such as "chat:*" (* is any run of characters, ? is one)`},

@@ -64,13 +64,15 @@ type documentDrain struct {
 }
 
 type documentLimits struct {
-	MaxConnections        int `yaml:"maxConnections"`
-	MaxConnectionsPerUser int `yaml:"maxConnectionsPerUser"`
-	MaxRoomsPerConnection int `yaml:"maxRoomsPerConnection"`
-	MaxMessageBytes       int `yaml:"maxMessageBytes"`
-	SendQueueBytes        int `yaml:"sendQueueBytes"`
-	MessagesPerSecond     int `yaml:"messagesPerSecond"`
-	MessageBurst          int `yaml:"messageBurst"`
+	MaxConnections              int `yaml:"maxConnections"`
+	MaxConnectionsPerUser       int `yaml:"maxConnectionsPerUser"`
+	MaxRoomsPerConnection       int `yaml:"maxRoomsPerConnection"`
+	MaxMessageBytes             int `yaml:"maxMessageBytes"`
+	SendQueueBytes              int `yaml:"sendQueueBytes"`
+	MessagesPerSecond           int `yaml:"messagesPerSecond"`
+	MessageBurst                int `yaml:"messageBurst"`
+	ConnectsPerSecond           int `yaml:"connectsPerSecond"`
+	ConnectsPerSecondPerAddress int `yaml:"connectsPerSecondPerAddress"`
 }
 
 type documentRoom struct {

@@ -146,6 +146,10 @@ var options = withPaths([]*option{
 		bind: func(s *Settings) value { return numberValue{&s.Limits.MessagesPerSecond, 0, maxRateBound} }},
 	{flag: "message-burst", key: "messageBurst", path: "limits.messageBurst", group: groupLimits, kind: "number", reloads: true, usage: "messages that may come at once before --messages-per-second counts",
 		bind: func(s *Settings) value { return numberValue{&s.Limits.MessageBurst, 0, maxRateBound} }},
+	{flag: "connects-per-second", key: "connectsPerSecond", path: "limits.connectsPerSecond", group: groupLimits, kind: "number", reloads: true, usage: "connection attempts that this process looks at; over it: 503 with Retry-After; 0: no limit",
+		bind: func(s *Settings) value { return numberValue{&s.Limits.ConnectsPerSecond, 0, maxRateBound} }},
+	{flag: "connects-per-second-per-address", key: "connectsPerSecondPerAddress", path: "limits.connectsPerSecondPerAddress", group: groupLimits, kind: "number", reloads: true, usage: "those of one client address (see --trusted-proxies); over it: 429 with Retry-After; 0: no limit",
+		bind: func(s *Settings) value { return numberValue{&s.Limits.ConnectsPerSecondPerAddress, 0, maxRateBound} }},
 
 	{flag: "heartbeat", key: "heartbeatSeconds", group: groupLife, kind: "duration", usage: "time between two pings; a client silent for 2.5 times as long is closed",
 		bind: func(s *Settings) value { return durationValue{&s.Heartbeat, minHeartbeat, maxHeartbeat} }},

@@ -33,7 +33,7 @@ func everything() Settings {
 		TLSCertFile:    "/tls/tls.crt", TLSKeyFile: "/tls/tls.key", Compression: true,
 		Heartbeat: 31 * time.Second,
 		Drain:     Drain{Delay: 6 * time.Second, Timeout: 61 * time.Second, Rate: 501},
-		Limits:    Limits{MaxConnections: 20001, MaxConnectionsPerUser: 5, MaxRoomsPerConnection: 101, MaxMessageBytes: 65537, SendQueueBytes: 1<<20 + 1, MessagesPerSecond: 51, MessageBurst: 102},
+		Limits:    Limits{MaxConnections: 20001, MaxConnectionsPerUser: 5, MaxRoomsPerConnection: 101, MaxMessageBytes: 65537, SendQueueBytes: 1<<20 + 1, MessagesPerSecond: 51, MessageBurst: 102, ConnectsPerSecond: 1001, ConnectsPerSecondPerAddress: 21},
 		Rooms: []RoomPolicy{
 			{Match: "chat:*", History: &History{Size: 1001, TTL: 601 * time.Second, MinReplicas: 1}, Presence: true, Join: AccessAuthenticated, Publish: AccessMembers},
 			{Match: "true", Join: AccessToken, Publish: AccessServer},

@@ -123,6 +123,10 @@ type Limits struct {
 	MessagesPerSecond int
 	// MessageBurst is how many messages may come at once before MessagesPerSecond counts.
 	MessageBurst int
+	// ConnectsPerSecond are the connection attempts that this process looks at; over it: HTTP 503 overloaded; 0: no limit.
+	ConnectsPerSecond int
+	// ConnectsPerSecondPerAddress are those of one client address; over it: HTTP 429 rate_limited; 0: no limit.
+	ConnectsPerSecondPerAddress int
 }
 
 // Access says who may do something in a room.
@@ -205,6 +209,7 @@ func Default() Settings {
 			SendQueueBytes:        1 << 20,
 			MessagesPerSecond:     50,
 			MessageBurst:          100,
+			ConnectsPerSecond:     1000,
 		},
 		LogLevel:  "info",
 		LogFormat: "json",

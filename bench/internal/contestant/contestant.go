@@ -77,7 +77,7 @@ func startOurs(b Binaries, n int, redis string, more []string) (*Cluster, error)
 		ops, err := process.FreeAddress()
 		return ops, b.path("gateway"), append([]string{
 			"--listen=" + address, "--ops-listen=" + ops, "--api-listen=", "--backplane=" + backplane, "--cluster=bench", "--node=gateway-" + strconv.Itoa(i),
-			"--auth=trusted", "--max-connections=100000", "--messages-per-second=0", "--log-level=warn",
+			"--auth=trusted", "--max-connections=100000", "--messages-per-second=0", "--connects-per-second=0", "--log-level=warn",
 		}, more...), err
 	})
 }
