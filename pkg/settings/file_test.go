@@ -206,11 +206,6 @@ func TestNotYetListsWhatIsSetAndNothingElse(t *testing.T) {
 	if diff := cmp.Diff(want, NotYet(all)); diff != "" {
 		t.Error(diff)
 	}
-	all.Backplane = "rediss+cluster://a:1,b:2"
-	want = append(want, "backplane rediss+cluster://")
-	if diff := cmp.Diff(want, NotYet(all)); diff != "" {
-		t.Error(diff)
-	}
 }
 
 // FuzzParse holds that any file gives settings that can be written and read again, or one line. Seeds are in testdata/fuzz/FuzzParse.

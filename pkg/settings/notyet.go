@@ -1,7 +1,5 @@
 package settings
 
-import "strings"
-
 // NotYet lists the keys that are set but not built in this version: they are validated, and change nothing. The process
 // logs each once. This is the only place that knows.
 func NotYet(s Settings) []string {
@@ -12,8 +10,5 @@ func NotYet(s Settings) []string {
 		}
 	}
 	add(s.Limits.MaxConnectionsPerUser > 0, "limits.maxConnectionsPerUser")
-	if backplane, err := parseBackplane(s.Backplane); err == nil && len(backplane.hosts) > 0 {
-		add(strings.HasSuffix(backplane.scheme, "+cluster"), "backplane "+backplane.scheme+"://")
-	}
 	return keys
 }

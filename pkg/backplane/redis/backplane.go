@@ -20,12 +20,12 @@ type Backplane struct {
 	counters counters
 	budget   budget
 
-	publishers []*publisher
-	// reader reads logs as a publisher publishes, over a link of its own: pages are large.
-	reader      *publisher
-	subscribers []*subscriber
-	writer      *writer
-	presence    *presence
+	router *router
+	// reader is the lane in which logs are read as others publish, over a link of its own: pages are large.
+	reader   lane
+	writer   *writer
+	presence *presence
+	sink     backplane.Sink
 
 	closed    atomic.Bool
 	announced atomic.Bool // the other processes know of this one
@@ -44,84 +44,58 @@ func New(o Options) (*Backplane, error) {
 		return nil, err
 	}
 	b := &Backplane{
-		names:  newNames(o.Cluster),
+		names:  newNames(o.Cluster, e.sharded),
 		dialer: newDialer(e, o),
-		health: newHealth(o.Publishers+1+o.Subscribers, o.Logger.With("redis", e.String())),
+		health: newHealth(o.Logger.With("redis", e.String())),
 		budget: budget{limit: int64(o.QueueBytes)},
+		reader: lane(o.Publishers),
 		writer: newWriter(),
 	}
 	b.presence = newPresence(b, o.Timing.Lease)
 	b.publishing, b.stopPublishing = context.WithCancel(context.Background())
 	b.receiving, b.stopReceiving = context.WithCancel(context.Background())
-	for i := range o.Publishers + 1 {
-		b.publishers = append(b.publishers, &publisher{
-			index: i, dialer: b.dialer, queue: newQueue(), budget: &b.budget, health: b.health, counters: &b.counters,
-			doubt: make(chan struct{}, 1), regroups: i < o.Publishers,
-		})
-	}
-	b.reader, b.publishers = b.publishers[o.Publishers], b.publishers[:o.Publishers]
-	for i := range o.Subscribers {
-		b.subscribers = append(b.subscribers, &subscriber{
-			index: o.Publishers + 1 + i, dialer: b.dialer, health: b.health, counters: &b.counters,
-			subscriptions: newSubscriptions(), wake: make(chan struct{}, 1), suspect: b.suspectPublishers,
-		})
+	b.router = &router{backplane: b}
+	if e.sharded {
+		b.useCluster()
+	} else {
+		b.router.only = b.newShard("", b.dialer, b.health.add("", o.links()))
 	}
 	return b, nil
 }
 
-func (b *Backplane) suspectPublishers() {
-	for _, p := range b.publishers {
-		p.suspect()
-	}
-	b.reader.suspect()
-}
-
 // Start connects in the background; Redis need not be there yet. It is called once.
 func (b *Backplane) Start(sink backplane.Sink) {
-	for _, p := range b.publishers {
-		b.publishersDone.Go(func() { p.run(b.publishing) })
+	b.sink = sink
+	for _, s := range b.router.all() {
+		s.start(b)
 	}
-	b.publishersDone.Go(func() { b.reader.run(b.publishing) })
 	if s := b.dialer.sentinels; s != nil {
 		b.receiversDone.Go(func() { s.watch(b.receiving) })
 	}
-	b.receiversDone.Go(func() { b.presence.run(b.receiving) })
-	for _, s := range b.subscribers {
-		s.sink = sink
-		b.receiversDone.Go(func() { s.run(b.receiving) })
+	if c := b.router.cluster; c != nil {
+		b.receiversDone.Go(func() { c.run(b.receiving) })
 	}
+	b.receiversDone.Go(func() { b.presence.run(b.receiving) })
 }
 
 // Publish copies m, which may be used again at once, and queues it. Publications to one target keep the order of their calls.
 func (b *Backplane) Publish(m *backplane.Message, done backplane.Confirmation) {
-	p := publicationPool.Get().(*publication)
+	p := blankPublication()
 	p.buf = b.names.appendTag(p.buf, m.Target)
+	p.slot = b.names.slot(p.buf)
 	if m.Keep != nil || m.IdempotencyKey != "" {
 		p.log = newLogRequest(b.writer, string(p.buf), m)
 	}
 	p.buf = append(p.buf, channelSuffix...)
 	p.split = len(p.buf)
 	p.buf = appendEnvelope(p.buf, m.Exclude, m.Body)
-	b.enqueue(b.publishers[b.names.spread(p.buf[:p.split], len(b.publishers))], p, done)
+	b.enqueue(lane(b.names.spread(p.buf[:p.split], b.dialer.options.Publishers)), p, done)
 }
 
 // enqueue gives p to a publisher, or ends it when there is no room for it.
-func (b *Backplane) enqueue(to *publisher, p *publication, done backplane.Confirmation) {
-	p.deadline = time.Now().Add(b.dialer.options.Timing.Publish)
-	p.done = done
-	size := p.size()
-	if !b.budget.take(size) {
-		p.release()
-		b.counters.failed[FailureQueueFull].Add(1)
-		done.Published(backplane.Receipt{}, errQueueFull)
-		return
-	}
-	if !to.queue.push(p) {
-		b.budget.give(size)
-		p.release()
-		b.counters.failed[FailureClosed].Add(1)
-		done.Published(backplane.Receipt{}, errClosed)
-	}
+func (b *Backplane) enqueue(to lane, p *publication, done backplane.Confirmation) {
+	p.deadline, p.done = time.Now().Add(b.dialer.options.Timing.Publish), done
+	b.router.enqueue(to, p)
 }
 
 // nameBuffer holds any channel's name on the stack: a cluster of up to 253 bytes, an id of up to 256, each encoded as three.
@@ -134,28 +108,37 @@ func (b *Backplane) Subscribe(target backplane.Target) {
 	}
 	var buf [nameBuffer]byte
 	channel := b.names.appendChannel(buf[:0], target)
-	s := b.subscribers[b.names.spread(channel, len(b.subscribers))]
-	if s.subscriptions.want(target, channel) {
-		s.poke()
-	}
+	slot := b.names.slot(channel)
+	b.router.subscriber(b.subscriberOf(channel), slot, func(s *subscriber) {
+		if s.subscriptions.want(target, channel, slot) {
+			s.poke()
+		}
+	})
 }
 
 // Unsubscribe ends the subscription.
 func (b *Backplane) Unsubscribe(target backplane.Target) {
 	var buf [nameBuffer]byte
 	channel := b.names.appendChannel(buf[:0], target)
-	s := b.subscribers[b.names.spread(channel, len(b.subscribers))]
-	if s.subscriptions.drop(channel) {
-		s.poke()
-	}
+	b.router.subscriber(b.subscriberOf(channel), b.names.slot(channel), func(s *subscriber) {
+		if s.subscriptions.drop(channel) {
+			s.poke()
+		}
+	})
 }
 
-// Status tells how the links are: up while all of them are.
+func (b *Backplane) subscriberOf(channel []byte) lane {
+	return lane(b.names.spread(channel, b.dialer.options.Subscribers))
+}
+
+// Status tells how the links are: up while all of them are, in a cluster those to all shards.
 func (b *Backplane) Status() backplane.Status {
 	var s backplane.Status
 	s.Up, s.EverUp, s.Reconnects, s.LastError = b.health.status()
-	for _, subscriber := range b.subscribers {
-		s.Subscriptions += subscriber.subscriptions.count()
+	for _, shard := range b.router.all() {
+		for _, subscriber := range shard.subscribers {
+			s.Subscriptions += subscriber.subscriptions.count()
+		}
 	}
 	return s
 }
@@ -176,10 +159,7 @@ func (b *Backplane) Close(ctx context.Context) error {
 	}
 	b.presence.close(ctx)
 	b.withdraw()
-	for _, p := range b.publishers {
-		p.queue.close()
-	}
-	b.reader.queue.close()
+	b.router.close()
 	flushed := make(chan struct{})
 	go func() {
 		b.publishersDone.Wait()

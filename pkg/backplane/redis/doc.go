@@ -20,6 +20,29 @@
 // hears of switches, and every few seconds the question is asked again; links that lead elsewhere are cut. So the worst a
 // deposed primary can do is what it does before the sentinels have chosen. The user of an ACL needs ROLE beside the rest.
 //
+// # Cluster
+//
+// With redis+cluster:// there is a set of links to each primary, a shard (shard.go); otherwise there is one shard, and what follows is
+// the same for both. In a cluster channels are in slots as keys are (SSUBSCRIBE, SPUBLISH), and the channel of a room is in the slot
+// of its keys. The router (router.go) knows which shard serves a slot. Its table follows what the nodes say: several are asked,
+// of two that claim a slot the one with the later epoch has it (topology.go), when a link breaks, when a node redirects, and every few
+// seconds (cluster.go). A node that is asked for what is elsewhere says where, and is believed at once.
+//
+// What belongs to a slot that has moved is handed over by those who own it, each when nothing of it is on its way: a publisher
+// between two pipelines, so that publications keep their order, and a subscriber between two messages, so that a target is never told
+// of by two goroutines (handOver). Subscriptions that are handed over count as interrupted.
+//
+// While the keys of a slot are on their way, the old shard redirects what it has no more (ASK), and the publisher there gives it to the
+// one of the new shard. Subscribers are still with the old one, so what was published by the script is published there once
+// more (passOn). What a shard cannot decide yet (TRYAGAIN) is put off, with all later ones of the same slot (redirect.go). A log begins a
+// new epoch on its new shard: whether the shard has it from the old one, or lost some of it in a failover, is nothing that a
+// gateway could know.
+//
+// # A primary that was silent
+//
+// A primary that hung may go on as if nothing had happened when its replica has taken its place. doubt.go says what is done about
+// that.
+//
 // # Subscriptions
 //
 // What the hub wants is kept in memory (subscriptions.go) and brought to Redis by the link's writer, up to 1,000 channels a

@@ -3,6 +3,7 @@ package redis
 import (
 	"encoding/binary"
 	"errors"
+	"strconv"
 	"strings"
 )
 
@@ -53,6 +54,12 @@ func appendEnvelope(dst []byte, exclude string, body []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(exclude)))
 	dst = append(dst, exclude...)
 	return append(dst, body...)
+}
+
+// appendPlace appends what lua/append.lua puts in front of an envelope.
+func appendPlace(dst []byte, epoch string, offset int64) []byte {
+	dst = append(append(dst, placedVersion), epoch...)
+	return append(strconv.AppendInt(append(dst, ':'), offset, 10), ':')
 }
 
 // envelope is a decoded one; its strings are parts of what was decoded.

@@ -21,23 +21,34 @@ import (
 // errLinkSpent is what a link's second dial gets: nothing was written to Redis.
 var errLinkSpent = errors.New("the connection to Redis broke")
 
+// errNobodyServes is what a dial to no address gets.
+var errNobodyServes = errors.New("no node of the Redis Cluster is known to serve the slot")
+
 // handshakeBuffer sizes go-redis's buffers, which see only the handshake, pings, INFO and the loading of scripts.
 const handshakeBuffer = 4 << 10
 
-// dialer makes links. It is immutable after New.
+// dialer makes links to one primary. It is immutable after New.
 type dialer struct {
 	endpoint endpoint
 	options  Options
 	// sentinels is nil where the URL names Redis itself.
 	sentinels *sentinels
+	links     *linkSet
 }
 
 func newDialer(e endpoint, o Options) *dialer {
-	d := &dialer{endpoint: e, options: o}
+	d := &dialer{endpoint: e, options: o, links: newLinkSet()}
 	if e.master != "" {
-		d.sentinels = &sentinels{addrs: e.sentinels, master: e.master, dial: d.dial, timing: o.Timing, links: make(map[*link]string)}
+		d.sentinels = &sentinels{addrs: e.hosts, master: e.master, dial: d.dial, timing: o.Timing, links: d.links}
 	}
 	return d
+}
+
+// to returns a dialer that differs in where it leads; an empty address leads nowhere.
+func (d *dialer) to(addr string) *dialer {
+	e := d.endpoint
+	e.addr = addr
+	return &dialer{endpoint: e, options: d.options, links: newLinkSet()}
 }
 
 // link is one connection to Redis, from dial to close. Everything in go-redis that would dial again, resend or change the
@@ -52,13 +63,15 @@ func newDialer(e endpoint, o Options) *dialer {
 // What is frequent does not go through go-redis: connect hands out the connection, which go-redis does not touch while none of
 // its commands is running, and on which nothing comes but answers. resp.go and push.go read it.
 type link struct {
-	client    *goredis.Client
-	sentinels *sentinels
-	spent     atomic.Bool
+	client *goredis.Client
+	dialer *dialer
+	spent  atomic.Bool
 
 	// replicationID is the primary's once the link is ready for scripts, and verified when it was last read. Its publisher's.
 	replicationID string
 	verified      time.Time
+	// heard is when something came last that says that the primary was not silent. Its publisher's.
+	heard time.Time
 
 	mu   sync.Mutex
 	conn net.Conn
@@ -76,7 +89,7 @@ var quietOnce sync.Once
 // open returns a link that dials on its first use.
 func (d *dialer) open() *link {
 	quietOnce.Do(func() { goredis.SetLogger(quiet{}) })
-	l := &link{sentinels: d.sentinels}
+	l := &link{dialer: d}
 	timing := d.options.Timing
 	l.client = goredis.NewClient(&goredis.Options{
 		Addr: d.endpoint.String(),
@@ -125,6 +138,10 @@ func (l *link) connect(ctx context.Context) (net.Conn, error) {
 	if err := l.checkRole(ctx); err != nil {
 		return nil, err
 	}
+	if !l.dialer.endpoint.sharded {
+		// Where it leads was asked for just now. In a cluster it was known from before.
+		l.heard = time.Now()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.conn.SetDeadline(time.Time{}); err != nil {
@@ -136,7 +153,7 @@ func (l *link) connect(ctx context.Context) (net.Conn, error) {
 // checkRole refuses a server that Sentinel has made, or not yet unmade, a replica: it takes what is published to it without an
 // error and passes it on to nobody else.
 func (l *link) checkRole(ctx context.Context) error {
-	if l.sentinels == nil {
+	if l.dialer.sentinels == nil {
 		return nil
 	}
 	reply, err := l.client.Do(ctx, "ROLE").Slice()
@@ -182,20 +199,22 @@ func (l *link) isGone() bool {
 func (l *link) close() {
 	l.cut()
 	_ = l.client.Close() // says only that the connection is closed already
-	if l.sentinels != nil {
-		l.sentinels.closed(l)
-	}
+	l.dialer.links.closed(l)
 }
 
 // locate returns the address to dial. Sentinels are asked anew for each dial.
 func (d *dialer) locate(ctx context.Context, l *link) (string, error) {
 	if d.sentinels == nil {
+		if d.endpoint.addr == "" {
+			return "", errNobodyServes
+		}
+		d.links.opened(l, d.endpoint.addr)
 		return d.endpoint.addr, nil
 	}
-	d.sentinels.opened(l, "")
+	d.links.opened(l, "")
 	addr, err := d.sentinels.primary(ctx)
 	if err == nil {
-		d.sentinels.opened(l, addr)
+		d.links.opened(l, addr)
 	}
 	return addr, err
 }

@@ -97,9 +97,9 @@ func digest(data []byte) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// command returns the command for an envelope, on a link to the primary with the given replication id. Its arguments borrow
-// channel and envelope.
-func (r *logRequest) command(replicationID string, channel, envelope []byte) []any {
+// command returns the command for an envelope, which the script publishes with verb, on a link to the primary with the given
+// replication id. Its arguments borrow channel and envelope.
+func (r *logRequest) command(verb, replicationID string, channel, envelope []byte) []any {
 	log, meta, once := r.tag+":log", r.tag+":meta", r.tag+":once:"+r.once
 	window := backplane.IdempotencyWindow.Milliseconds()
 	switch {
@@ -115,15 +115,15 @@ func (r *logRequest) command(replicationID string, channel, envelope []byte) []a
 			r.read.cursor.Since, max(0, r.read.cursor.Limit), reverse, unusedLife.Milliseconds(),
 		}
 	case r.keep == nil:
-		return []any{"EVALSHA", onceScript.Hash(), 1, once, channel, "PUBLISH", envelope, r.fingerprint, r.id, window}
+		return []any{"EVALSHA", onceScript.Hash(), 1, once, channel, verb, envelope, r.fingerprint, r.id, window}
 	case r.once == "":
 		return []any{
-			"EVALSHA", appendScript.Hash(), 2, log, meta, channel, "PUBLISH", r.writer.id, r.sequence, replicationID,
+			"EVALSHA", appendScript.Hash(), 2, log, meta, channel, verb, r.writer.id, r.sequence, replicationID,
 			r.keep.Size, r.keep.MaxBytes, r.keep.TTL.Milliseconds(), envelope,
 		}
 	default:
 		return []any{
-			"EVALSHA", appendScript.Hash(), 3, log, meta, once, channel, "PUBLISH", r.writer.id, r.sequence, replicationID,
+			"EVALSHA", appendScript.Hash(), 3, log, meta, once, channel, verb, r.writer.id, r.sequence, replicationID,
 			r.keep.Size, r.keep.MaxBytes, r.keep.TTL.Milliseconds(), envelope, r.fingerprint, r.id, window,
 		}
 	}
@@ -234,9 +234,10 @@ func (b *Backplane) ReadLog(ctx context.Context, target backplane.Target, from b
 		return backplane.Page{}, fmt.Errorf("%w: %w", backplane.ErrUnavailable, context.Cause(ctx))
 	}
 	read := &logRead{cursor: from, done: make(chan error, 1)}
-	p := publicationPool.Get().(*publication)
+	p := blankPublication()
 	p.buf = b.names.appendTag(p.buf, target)
 	p.split = len(p.buf)
+	p.slot = b.names.slot(p.buf)
 	p.log = &logRequest{tag: string(p.buf), writer: b.writer, read: read}
 	b.enqueue(b.reader, p, read)
 	select {

@@ -416,7 +416,7 @@ func mustAppend(t *testing.T, client *goredis.Client, r *logRequest) {
 // carryOut sends a request over another client than the publisher's.
 func carryOut(t *testing.T, client *goredis.Client, r *logRequest, replicationID, body string) {
 	t.Helper()
-	args := r.command(replicationID, []byte(r.tag+":ch"), appendEnvelope(nil, "", []byte(body)))
+	args := r.command("PUBLISH", replicationID, []byte(r.tag+":ch"), appendEnvelope(nil, "", []byte(body)))
 	var err error
 	if r.reply, err = client.Do(t.Context(), args...).Result(); err != nil {
 		t.Fatal(err)

@@ -13,9 +13,26 @@ const channelSuffix = ":ch"
 type names struct {
 	cluster string
 	seed    maphash.Seed
+	// sharded says that there are slots, and that channels are in them as keys are; publish is the command to publish with.
+	sharded bool
+	publish string
 }
 
-func newNames(cluster string) names { return names{cluster: cluster, seed: maphash.MakeSeed()} }
+func newNames(cluster string, sharded bool) names {
+	n := names{cluster: cluster, seed: maphash.MakeSeed(), sharded: sharded, publish: "PUBLISH"}
+	if sharded {
+		n.publish = "SPUBLISH"
+	}
+	return n
+}
+
+// slot returns the slot of a name of ours, 0 where there are none.
+func (n names) slot(name []byte) uint16 {
+	if !n.sharded {
+		return 0
+	}
+	return slotOf(name)
+}
 
 // appendChannel appends the name of the target's channel to dst.
 func (n names) appendChannel(dst []byte, target backplane.Target) []byte {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestChannelNames(t *testing.T) {
-	n := newNames("ns.chat")
+	n := newNames("ns.chat", false)
 	for _, c := range []struct {
 		target backplane.Target
 		want   string
@@ -34,7 +34,7 @@ func FuzzChannelNamesAreUniqueAndKeepToTheirForm(f *testing.F) {
 	f.Add("\xff", "\xfe")
 	form := regexp.MustCompile(`^ns\.chat:\{[ru]:[A-Za-z0-9._~%-]*\}:ch$`)
 	f.Fuzz(func(t *testing.T, a, b string) {
-		n := newNames("ns.chat")
+		n := newNames("ns.chat", false)
 		one, other := string(n.appendChannel(nil, room(a))), string(n.appendChannel(nil, room(b)))
 		if (a == b) != (one == other) {
 			t.Errorf("%q and %q have the channels %s and %s", a, b, one, other)
@@ -49,7 +49,7 @@ func FuzzChannelNamesAreUniqueAndKeepToTheirForm(f *testing.F) {
 }
 
 func TestTargetsAreSpreadOverConnections(t *testing.T) {
-	n := newNames("c")
+	n := newNames("c", false)
 	var counts [3]int
 	for i := range 3000 {
 		counts[n.spread(n.appendChannel(nil, room(strings.Repeat("x", i%50)+string(rune('a'+i%26)))), len(counts))]++

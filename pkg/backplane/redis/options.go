@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -18,6 +15,8 @@ type Options struct {
 	// URL is redis://[user[:password]@]host[:port][/db], or rediss:// for TLS. The port is 6379 when absent. Or it is
 	// redis+sentinel://[user[:password]@]host[:port],…[/db]?master=NAME: the hosts are sentinels, with port 26379 when absent,
 	// that name the primary. User and password are Redis's; sentinels are asked without. rediss+sentinel:// is TLS to both.
+	// Or it is redis+cluster://[user[:password]@]host[:port],…: some nodes of a Redis Cluster, with port 6379 when absent, that are
+	// asked for the others; user and password are those of all nodes. rediss+cluster:// is TLS to all.
 	URL string
 	// PasswordFile holds the password; it wins over the URL's and is read at each dial, so that a rotated password is taken
 	// over by the next connection. White space around it is dropped.
@@ -33,9 +32,9 @@ type Options struct {
 	// Logger gets a line when the links break and when they are back; nil: slog.Default.
 	Logger *slog.Logger
 
-	// Subscribers is the number of connections that carry subscriptions; 0: 2.
+	// Subscribers is the number of connections that carry subscriptions, in a cluster for each shard; 0: 2, in a cluster 1.
 	Subscribers int
-	// Publishers is the number of connections that carry publications; 0: 1.
+	// Publishers is the number of connections that carry publications, in a cluster for each shard; 0: 1.
 	Publishers int
 	// QueueBytes bounds what waits to be published, with 512 bytes a message added for its bookkeeping; 0: 16 MiB.
 	// Over it publications end as unavailable at once.
@@ -61,6 +60,8 @@ type Timing struct {
 	// down, less up to half of it at random. Defaults 20 ms and 1 s. So a short outage is noticed to be over soon,
 	// and a long one costs few attempts.
 	BackoffMin, BackoffMax time.Duration
+	// Topology is the time between two looks at a cluster's topology when nothing says that it has changed; default 5 s.
+	Topology time.Duration
 	// Lease is how long this process's members of a room outlive its last word of them, and the process its last announcement;
 	// default 20 s, so that they are gone within 30 s, see refreshEvery.
 	Lease time.Duration
@@ -78,16 +79,18 @@ func (t Timing) withDefaults() Timing {
 	or(&t.Silence, 3*time.Second)
 	or(&t.BackoffMin, 20*time.Millisecond)
 	or(&t.BackoffMax, time.Second)
+	or(&t.Topology, 5*time.Second)
 	or(&t.Lease, 20*time.Second)
 	return t
 }
 
 // endpoint is the part of a URL that a dial needs.
 type endpoint struct {
-	// addr is empty where sentinels name it, which have the name master for it.
-	addr      string
-	sentinels []string
-	master    string
+	// addr is empty where it is the hosts that name it: sentinels, which have the name master for it, or nodes of a cluster.
+	addr    string
+	hosts   []string
+	master  string
+	sharded bool
 
 	tls            bool
 	user, password string
@@ -96,10 +99,15 @@ type endpoint struct {
 
 // String names the endpoint without its password.
 func (e endpoint) String() string {
-	if e.addr != "" {
+	hosts := strings.Join(e.hosts, ", ")
+	switch {
+	case e.addr != "":
 		return e.addr
+	case e.sharded:
+		return "the cluster of " + hosts
+	default:
+		return e.master + " of the sentinels " + hosts
 	}
-	return e.master + " of the sentinels " + strings.Join(e.sentinels, ", ")
 }
 
 var clusterPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,253}$`)
@@ -132,6 +140,9 @@ func (o *Options) check() (endpoint, error) {
 	}
 	if o.Subscribers <= 0 {
 		o.Subscribers = 2
+		if e.sharded {
+			o.Subscribers = 1
+		}
 	}
 	if o.Publishers <= 0 {
 		o.Publishers = 1
@@ -141,94 +152,4 @@ func (o *Options) check() (endpoint, error) {
 	}
 	o.Timing = o.Timing.withDefaults()
 	return e, nil
-}
-
-const (
-	urlForm         = "write redis://[user[:password]@]host[:port][/db], or rediss:// for TLS"
-	sentinelURLForm = "write redis+sentinel://[user[:password]@]host[:port],…[/db]?master=NAME, or rediss+sentinel:// for TLS"
-)
-
-// parseURL never repeats the URL in an error: it may hold a password.
-func parseURL(text string) (endpoint, error) {
-	if scheme, rest, _ := strings.Cut(text, "://"); scheme == "redis+sentinel" || scheme == "rediss+sentinel" {
-		return parseSentinelURL(scheme, rest)
-	}
-	u, err := url.Parse(text)
-	if err != nil {
-		return endpoint{}, errors.New("the Redis URL cannot be read: " + urlForm)
-	}
-	var e endpoint
-	switch u.Scheme {
-	case "redis":
-	case "rediss":
-		e.tls = true
-	case "redis+cluster", "rediss+cluster":
-		return e, fmt.Errorf("%s:// is not in this version: %s", u.Scheme, urlForm)
-	default:
-		return e, fmt.Errorf("%q is no scheme of a Redis URL: %s", u.Scheme, urlForm)
-	}
-	if u.RawQuery != "" || u.Fragment != "" {
-		return e, errors.New("the Redis URL takes no query and no fragment: " + urlForm)
-	}
-	if e.addr, err = hostPort(u, "6379"); err != nil {
-		return e, err
-	}
-	err = e.readUserAndDatabase(u)
-	return e, err
-}
-
-// parseSentinelURL reads what follows redis+sentinel://. A list of hosts is nothing that net/url reads.
-func parseSentinelURL(scheme, rest string) (endpoint, error) {
-	e := endpoint{tls: scheme == "rediss+sentinel"}
-	end := len(rest)
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		end = i
-	}
-	at := strings.LastIndexByte(rest[:end], '@') + 1
-	u, err := url.Parse("redis://" + rest[:at] + "sentinels" + rest[end:])
-	if err != nil {
-		return e, errors.New("the Redis URL cannot be read: " + sentinelURLForm)
-	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if e.master = query.Get("master"); err != nil || e.master == "" || len(query) > 1 || u.Fragment != "" {
-		return e, errors.New("the Redis URL must name the primary, and nothing else, after the ?: " + sentinelURLForm)
-	}
-	for host := range strings.SplitSeq(rest[at:end], ",") {
-		h, err := url.Parse("redis://" + host)
-		if err != nil {
-			return e, errors.New("a host of the Redis URL cannot be read: " + sentinelURLForm)
-		}
-		addr, err := hostPort(h, "26379")
-		if err != nil {
-			return e, err
-		}
-		e.sentinels = append(e.sentinels, addr)
-	}
-	err = e.readUserAndDatabase(u)
-	return e, err
-}
-
-// hostPort returns a URL's host and port, or the given port when it has none.
-func hostPort(u *url.URL, port string) (string, error) {
-	if u.Hostname() == "" {
-		return "", errors.New("the Redis URL lacks a host: " + urlForm)
-	}
-	if p := u.Port(); p != "" {
-		port = p
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-		return "", fmt.Errorf("the port %q of the Redis URL must be 1 to 65535", port)
-	}
-	return net.JoinHostPort(u.Hostname(), port), nil
-}
-
-func (e *endpoint) readUserAndDatabase(u *url.URL) (err error) {
-	e.user = u.User.Username()
-	e.password, _ = u.User.Password()
-	if db := strings.Trim(u.Path, "/"); db != "" {
-		if e.db, err = strconv.Atoi(db); err != nil || e.db < 0 {
-			return fmt.Errorf("the database %q of the Redis URL must be a number from 0", db)
-		}
-	}
-	return nil
 }

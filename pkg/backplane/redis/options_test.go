@@ -22,9 +22,13 @@ func TestURLsAreRead(t *testing.T) {
 		{"redis://u@h", endpoint{addr: "h:6379", user: "u"}},
 		{"rediss://redis.example:6380/1", endpoint{addr: "redis.example:6380", tls: true, db: 1}},
 		{"redis+sentinel://u:p%40@s1,s2:7000,[::1]:7001/2?master=chat", endpoint{
-			sentinels: []string{"s1:26379", "s2:7000", "[::1]:7001"}, master: "chat", user: "u", password: "p@", db: 2,
+			hosts: []string{"s1:26379", "s2:7000", "[::1]:7001"}, master: "chat", user: "u", password: "p@", db: 2,
 		}},
-		{"rediss+sentinel://s1?master=a%20b", endpoint{sentinels: []string{"s1:26379"}, master: "a b", tls: true}},
+		{"rediss+sentinel://s1?master=a%20b", endpoint{hosts: []string{"s1:26379"}, master: "a b", tls: true}},
+		{"redis+cluster://u:p%40@r1,r2:7000,[::1]:7001/", endpoint{
+			hosts: []string{"r1:6379", "r2:7000", "[::1]:7001"}, sharded: true, user: "u", password: "p@",
+		}},
+		{"rediss+cluster://r1", endpoint{hosts: []string{"r1:6379"}, sharded: true, tls: true}},
 	} {
 		got, err := parseURL(c.url)
 		if err != nil {
@@ -44,7 +48,10 @@ func TestWrongOptionsAreRefusedWithASentence(t *testing.T) {
 	}{
 		{"no URL", Options{Cluster: "c"}, "redis://[user"},
 		{"another scheme", Options{URL: "http://h", Cluster: "c"}, `"http" is no scheme`},
-		{"a topology that is not there yet", Options{URL: "redis+cluster://h1,h2", Cluster: "c"}, "not in this version"},
+		{"a Redis Cluster with a database", Options{URL: "redis+cluster://h1,h2/1", Cluster: "c"}, "names a database"},
+		{"a Redis Cluster with a query", Options{URL: "redis+cluster://h1?x=1", Cluster: "c"}, "no query"},
+		{"a Redis Cluster without a host", Options{URL: "redis+cluster://,h", Cluster: "c"}, "lacks a host"},
+		{"a Redis Cluster with a bad password", Options{URL: "redis+cluster://u:secret%zz@h", Cluster: "c"}, "cannot be read"},
 		{"sentinels without the primary's name", Options{URL: "redis+sentinel://h1,h2", Cluster: "c"}, "?master=NAME"},
 		{"sentinels with a further query", Options{URL: "redis+sentinel://h1?master=a&x=1", Cluster: "c"}, "nothing else"},
 		{"sentinels with an empty host", Options{URL: "redis+sentinel://h1,,h2?master=a", Cluster: "c"}, "lacks a host"},

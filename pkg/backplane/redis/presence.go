@@ -44,7 +44,7 @@ type presence struct {
 	flying int    // calls on their way
 	// members are as in backplane.PresenceStatus; untold are those to tell Redis of, and telling those on their way.
 	members, untold, telling int
-	reconnects               uint64 // of the backplane, when they were looked at last
+	lives                    uint64 // of the backplane's shards, when they were looked at last
 	closed                   bool
 	failed                   bool // a call has failed since closed
 	empty                    chan struct{}
@@ -159,15 +159,16 @@ func (p *presence) run(ctx context.Context) {
 	}
 }
 
-// lookForLoss has every room look at its lease when the links to Redis were made anew: it may have lost everything.
+// lookForLoss has the rooms of a shard look at their leases when the links to it were made anew: it may have lost everything.
 func (p *presence) lookForLoss(now time.Time) {
-	_, _, reconnects, _ := p.backplane.health.status()
-	if reconnects == p.reconnects {
+	lives := p.backplane.health.allLives()
+	if lives == p.lives {
 		return
 	}
-	p.reconnects = reconnects
+	p.lives = lives
 	for _, r := range p.rooms {
-		if r.sequence != 0 {
+		was := r.life
+		if r.life = p.backplane.router.life(r.slot); r.life != was && r.sequence != 0 {
 			r.refreshAt, r.returning = now, true
 			p.schedule(r)
 		}

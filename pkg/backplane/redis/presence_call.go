@@ -59,18 +59,19 @@ func (c *call) command() []any {
 	return append(args, c.args...)
 }
 
-// call sends c over a publisher's link.
-func (b *Backplane) call(to *publisher, c *call) {
-	p := publicationPool.Get().(*publication)
+// call sends c over the link in that lane to the shard of its target.
+func (b *Backplane) call(to lane, c *call) {
+	p := blankPublication()
 	p.buf = append(p.buf, c.tag...)
 	p.split = len(p.buf)
+	p.slot = b.names.slot(p.buf)
 	p.log = &logRequest{tag: c.tag, writer: b.writer, call: c}
 	b.enqueue(to, p, c)
 }
 
-// publisherOf returns the publisher of a target, whose names begin with tag: one and the same for all its calls.
-func (b *Backplane) publisherOf(tag string) *publisher {
-	return b.publishers[b.names.spread([]byte(tag), len(b.publishers))]
+// publisherOf returns the lane of a target, whose names begin with tag: one and the same for all its calls.
+func (b *Backplane) publisherOf(tag string) lane {
+	return lane(b.names.spread([]byte(tag), b.dialer.options.Publishers))
 }
 
 // changesHead begins the envelope of changes.
@@ -107,7 +108,7 @@ func (r *presenceRoom) assert(batch []telling) *call {
 		kind = "left"
 	}
 	args := make([]any, 0, 12+3*len(batch))
-	args = append(args, r.tag+channelSuffix, "PUBLISH", r.node, sequence, r.sequence, r.generation, strconv.FormatInt(sequence, 36),
+	args = append(args, r.tag+channelSuffix, p.backplane.names.publish, r.node, sequence, r.sequence, r.generation, strconv.FormatInt(sequence, 36),
 		p.lease.Milliseconds(), changesHead, r.former, kind, unusedLife.Milliseconds())
 	for _, t := range batch {
 		was := 0
@@ -178,7 +179,7 @@ func (r *presenceRoom) depart(node string, own bool) *call {
 		force = "force"
 	}
 	c := &call{tag: r.tag, script: departScript, keys: presenceKeys(r.tag, node), args: []any{
-		r.tag + channelSuffix, "PUBLISH", node, usersInCall, force, unusedLife.Milliseconds(), changesHead,
+		r.tag + channelSuffix, p.backplane.names.publish, node, usersInCall, force, unusedLife.Milliseconds(), changesHead,
 	}}
 	c.ended = func(reply any, err error) {
 		text, _ := reply.(string)

@@ -31,6 +31,9 @@ type presenceRoom struct {
 	presence *presence
 	target   backplane.Target
 	tag      string
+	slot     uint16
+	// life is that of the room's shard when it was looked at last.
+	life life
 	// node is this process's name in the room; a new one after each loss, so that what Redis may still have under the old one can be
 	// told from what is said anew. former is the old one until Redis has nothing of it any more.
 	node, former string
@@ -73,8 +76,10 @@ func (p *presence) nodeName() string {
 }
 
 func (p *presence) newRoom(target backplane.Target) *presenceRoom {
+	tag := p.backplane.names.appendTag(nil, target)
+	slot := p.backplane.names.slot(tag)
 	return &presenceRoom{
-		presence: p, target: target, tag: string(p.backplane.names.appendTag(nil, target)), node: p.nodeName(),
+		presence: p, target: target, tag: string(tag), slot: slot, life: p.backplane.router.life(slot), node: p.nodeName(),
 		members: make(map[string]*presenceMember), index: -1,
 	}
 }

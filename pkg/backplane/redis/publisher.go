@@ -24,20 +24,30 @@ var (
 // publisher sends what is in its queue over one link. Only its own goroutine, run, uses its fields.
 type publisher struct {
 	// Fixed at start.
-	index    int
+	index    int // of its link in health
+	lane     lane
+	shard    *shard
+	router   *router
 	dialer   *dialer
 	queue    *queue
 	budget   *budget
-	health   *health
+	health   *shardHealth
 	counters *counters
+	verb     string // PUBLISH or SPUBLISH
 	// doubt has room for one: another link has broken, so this one is to be tried though nothing is to be sent.
 	doubt chan struct{}
+	// moved has room for one: slots may belong to other shards now.
+	moved chan struct{}
 	// regroups says that after an outage others are waited for; see regroup.
 	regroups bool
 
 	batch []*publication
 	again []*publication
 	due   []*publication
+	// put is what the shard does not take now.
+	put putOff
+	// seen is the version of the router's table that this publisher has followed.
+	seen uint64
 	// err is why there is no link.
 	err error
 }
@@ -45,8 +55,8 @@ type publisher struct {
 // run publishes until the queue is closed and empty, or ctx ends; then what is left ends as unavailable.
 func (p *publisher) run(ctx context.Context) {
 	timing := p.dialer.options.Timing
-	down, served := time.Now(), false
-	for ctx.Err() == nil && !p.queue.drained() {
+	down, served := time.Now(), p.health.fresh
+	for ctx.Err() == nil && !p.drained() {
 		l, conn, err := p.connect(ctx)
 		if err == nil {
 			start := time.Now()
@@ -57,6 +67,7 @@ func (p *publisher) run(ctx context.Context) {
 			served = true
 			err = p.serve(ctx, l, newPipeline(conn))
 			l.close()
+			p.takeUp()
 			// A link that breaks as soon as it is up must not be tried without a growing pause.
 			if time.Since(start) > timing.Ping {
 				down = time.Now()
@@ -67,17 +78,32 @@ func (p *publisher) run(ctx context.Context) {
 		}
 		p.err = err
 		p.health.down(p.index, err)
+		p.shard.broken(p.router)
+		p.handOver()
 		p.pause(ctx, timing.backoff(down, time.Now()))
 	}
 	p.health.down(p.index, errClosed)
-	for {
+	for !p.queue.end() {
 		p.batch = p.queue.take(p.batch[:0], maxPipelineCommands, maxPipelineBytes)
-		if len(p.batch) == 0 {
-			return
-		}
-		for _, publication := range p.batch {
-			p.end(publication, FailureClosed, errClosed)
-		}
+		p.endAll(p.batch)
+	}
+}
+
+// endAll ends what can go nowhere since the process is about to end.
+func (p *publisher) endAll(batch []*publication) {
+	for _, publication := range batch {
+		p.end(publication, FailureClosed, errClosed)
+	}
+}
+
+// drained is true once the queue is closed and nothing is left.
+func (p *publisher) drained() bool { return p.put.isEmpty() && p.queue.drained() }
+
+// handOver gives what belongs to other shards now to them. Nothing may be on its way.
+func (p *publisher) handOver() {
+	if p.router.version.Load() != p.seen {
+		p.takeUp()
+		p.endAll(p.router.handOverPublications(p))
 	}
 }
 
@@ -105,6 +131,8 @@ func (p *publisher) connect(ctx context.Context) (*link, net.Conn, error) {
 			return l, conn, nil
 		case <-ticker.C:
 			p.expire()
+		case <-p.moved:
+			p.handOver()
 		}
 	}
 }
@@ -121,6 +149,8 @@ func (p *publisher) pause(ctx context.Context, d time.Duration) {
 			return
 		case <-ticker.C:
 			p.expire()
+		case <-p.moved:
+			p.handOver()
 		case <-ctx.Done():
 			return
 		}
@@ -139,6 +169,7 @@ func (p *publisher) regroup(ctx context.Context, outage time.Duration) {
 		select {
 		case now := <-ticker.C:
 			p.expire()
+			p.handOver()
 			if now.After(late) || now.After(settled) && p.health.allUp() {
 				return
 			}
@@ -174,7 +205,9 @@ func (p *publisher) serve(ctx context.Context, l *link, pipeline *pipeline) erro
 	idle := time.NewTimer(timing.Ping)
 	defer idle.Stop()
 	for {
-		p.batch = p.queue.take(p.batch[:0], maxPipelineCommands, maxPipelineBytes)
+		p.handOver()
+		p.retry(time.Now())
+		p.batch = p.put.hold(p.queue.take(p.batch[:0], maxPipelineCommands, maxPipelineBytes))
 		p.dropLate(time.Now().Add(timing.Publish / 10))
 		if len(p.batch) > 0 {
 			if err := p.send(ctx, l, pipeline); err != nil {
@@ -182,12 +215,16 @@ func (p *publisher) serve(ctx context.Context, l *link, pipeline *pipeline) erro
 			}
 			continue
 		}
-		if p.queue.drained() {
+		if p.drained() {
 			return nil
 		}
 		idle.Reset(timing.Ping)
 		select {
 		case <-p.queue.wake:
+			continue
+		case <-p.moved:
+			continue
+		case <-p.put.wait():
 			continue
 		case <-ctx.Done():
 			return ctx.Err()
@@ -198,6 +235,9 @@ func (p *publisher) serve(ctx context.Context, l *link, pipeline *pipeline) erro
 		ping := withDeadline(ctx, time.Now().Add(timing.Publish/2))
 		if err := l.check(ping); err != nil {
 			return fmt.Errorf("ping Redis: %w", err)
+		}
+		if err := p.trust(ctx, l, time.Now().Add(timing.Publish/2)); err != nil {
+			return err
 		}
 	}
 }

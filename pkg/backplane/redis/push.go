@@ -61,11 +61,11 @@ func (r *respReader) push() (push, error) {
 
 func pushKindOf(name []byte) (kind pushKind, ok bool) {
 	switch string(name) {
-	case "message":
+	case "message", "smessage":
 		return pushMessage, true
-	case "subscribe":
+	case "subscribe", "ssubscribe":
 		return pushSubscribed, true
-	case "unsubscribe":
+	case "unsubscribe", "sunsubscribe":
 		return pushUnsubscribed, true
 	default:
 		return 0, false

@@ -19,8 +19,12 @@ const (
 // publication is a message that waits to be published. It is pooled.
 type publication struct {
 	// buf holds the channel, up to split, and the envelope.
-	buf      []byte
-	split    int
+	buf   []byte
+	split int
+	// slot is that of the target, 0 where there is but one shard. asking says that the shard is to take it though the slot is still
+	// being moved to it.
+	slot     uint16
+	asking   bool
 	deadline time.Time
 	done     backplane.Confirmation
 	// log is nil for what is only passed on.
@@ -32,19 +36,30 @@ type publication struct {
 
 var publicationPool = sync.Pool{New: func() any { return &publication{} }}
 
+// blankPublication takes one from the pool.
+func blankPublication() *publication { return publicationPool.Get().(*publication) }
+
 func (p *publication) size() int64 { return int64(len(p.buf) + overheadBytes) }
 
 // appendCommand appends the command that carries the publication out.
-func (p *publication) appendCommand(dst []byte, replicationID string) []byte {
-	if p.log != nil {
-		return appendCommand(dst, p.log.command(replicationID, p.buf[:p.split], p.buf[p.split:])...)
+func (p *publication) appendCommand(dst []byte, verb, replicationID string) []byte {
+	if p.asking {
+		dst = append(dst, "*1\r\n$6\r\nASKING\r\n"...)
 	}
-	dst = append(dst, "*3\r\n$7\r\nPUBLISH\r\n"...)
+	if p.log != nil {
+		return appendCommand(dst, p.log.command(verb, replicationID, p.buf[:p.split], p.buf[p.split:])...)
+	}
+	dst = appendBulk(append(dst, "*3\r\n"...), verb)
 	return appendBulk(appendBulk(dst, p.buf[:p.split]), p.buf[p.split:])
 }
 
 // readReply reads the answer to that command.
 func (p *publication) readReply(r *respReader) {
+	if p.asking {
+		if _, p.err = r.value(); p.err != nil && !isRefusal(p.err) {
+			return
+		}
+	}
 	if p.log != nil {
 		p.log.reply, p.err = r.value()
 		return
@@ -64,7 +79,7 @@ func (p *publication) release() {
 	if cap(p.buf) > keptBufferBytes {
 		p.buf = nil
 	}
-	p.buf, p.split, p.done, p.log, p.err, p.next = p.buf[:0], 0, nil, nil, nil, nil
+	p.buf, p.split, p.slot, p.asking, p.done, p.log, p.err, p.next = p.buf[:0], 0, 0, false, nil, nil, nil, nil
 	publicationPool.Put(p)
 }
 
@@ -97,6 +112,8 @@ type queue struct {
 	mu          sync.Mutex
 	first, last *publication
 	closed      bool
+	// ended says that nobody takes from the queue any more.
+	ended bool
 }
 
 func newQueue() *queue { return &queue{wake: make(chan struct{}, 1)} }
@@ -172,6 +189,64 @@ func (q *queue) putBack(batch []*publication) {
 		p.next = q.first
 		q.first = p
 	}
+}
+
+// merge puts publications of other queues, which are in the order of their deadlines, between those that are here, and before
+// one of the same deadline. It says no when nobody takes from the queue any more.
+func (q *queue) merge(batch []*publication) bool {
+	if len(batch) == 0 {
+		return true
+	}
+	q.mu.Lock()
+	if q.ended {
+		q.mu.Unlock()
+		return false
+	}
+	at := &q.first
+	for _, p := range batch {
+		for *at != nil && (*at).deadline.Before(p.deadline) {
+			at = &(*at).next
+		}
+		p.next, *at = *at, p
+		if at = &p.next; *at == nil {
+			q.last = p
+		}
+	}
+	q.mu.Unlock()
+	q.poke()
+	return true
+}
+
+// takeMoved removes the publications whose slot is elsewhere, in their order. Those that the shard is asked to take all the same stay.
+func (q *queue) takeMoved(isElsewhere func(slot uint16) bool) (moved []*publication) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.last = nil
+	for at := &q.first; *at != nil; {
+		p := *at
+		if p.asking || !isElsewhere(p.slot) {
+			q.last, at = p, &p.next
+			continue
+		}
+		*at, p.next = p.next, nil
+		moved = append(moved, p)
+	}
+	return moved
+}
+
+// end notes that nobody takes from the queue any more, unless there is something in it.
+func (q *queue) end() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ended = q.first == nil
+	return q.ended
+}
+
+// isEmpty tells whether nothing waits.
+func (q *queue) isEmpty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.first == nil
 }
 
 // close lets nobody push any more.

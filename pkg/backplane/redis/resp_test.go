@@ -196,7 +196,7 @@ func TestCommandsAreWritten(t *testing.T) {
 		t.Errorf("wrote %q, want %q", got, want)
 	}
 	p := &publication{buf: []byte("channelenvelope"), split: 7}
-	if got, want := string(p.appendCommand(nil, "")), string(appendCommand(nil, "PUBLISH", "channel", "envelope")); got != want {
+	if got, want := string(p.appendCommand(nil, "PUBLISH", "")), string(appendCommand(nil, "PUBLISH", "channel", "envelope")); got != want {
 		t.Errorf("a publication is %q, want %q", got, want)
 	}
 }

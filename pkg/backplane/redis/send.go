@@ -28,7 +28,7 @@ func (p *publisher) send(ctx context.Context, l *link, pipeline *pipeline) error
 	}
 	replicas := 0
 	for _, publication := range p.batch {
-		pipeline.out = publication.appendCommand(pipeline.out, l.replicationID)
+		pipeline.out = publication.appendCommand(pipeline.out, p.verb, l.replicationID)
 		replicas = max(replicas, publication.minReplicas())
 	}
 	if replicas > 0 {
@@ -38,7 +38,12 @@ func (p *publisher) send(ctx context.Context, l *link, pipeline *pipeline) error
 	}
 	p.counters.pipelines.Add(1)
 	confirmed, broken := p.exchange(pipeline, replicas > 0)
-	if err := p.settleBatch(confirmed); err != nil {
+	if broken == nil {
+		if broken = p.trust(ctx, l, due); broken != nil {
+			p.disbelieve(broken)
+		}
+	}
+	if err := p.settleBatch(confirmed); err != nil { //nolint:contextcheck // a shard that is found now outlives this link
 		return err
 	}
 	return broken
@@ -70,6 +75,15 @@ func (p *publisher) exchange(pipeline *pipeline, wait bool) (confirmed int, brok
 	return confirmed, broken
 }
 
+// disbelieve has what was answered count as not answered.
+func (p *publisher) disbelieve(err error) {
+	for _, publication := range p.batch {
+		if publication.err == nil {
+			publication.err = err
+		}
+	}
+}
+
 func isRefusal(err error) bool {
 	_, ok := errors.AsType[refusal](err)
 	return ok
@@ -86,6 +100,7 @@ func (p *publisher) settleBatch(confirmed int) error {
 			p.endKept(publication, confirmed)
 		case err == nil:
 			p.confirm(publication, backplane.Receipt{}, nil)
+		case p.redirect(publication, err):
 		case publication.log != nil && mayRepeat(err):
 			// The script knows what it has seen, so a second attempt cannot double it.
 			publication.log.sent, publication.err = true, nil
@@ -135,6 +150,9 @@ func (p *publisher) endKept(publication *publication, confirmed int) {
 		return
 	}
 	r, err := publication.log.result()
+	if err == nil && r.verdict == appended && publication.asking {
+		p.passOn(publication, r.receipt)
+	}
 	switch {
 	case err != nil:
 		p.end(publication, FailureRefused, fmt.Errorf("%w: %w", backplane.ErrUnavailable, err))

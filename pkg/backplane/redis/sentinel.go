@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -23,10 +22,7 @@ type sentinels struct {
 	master string
 	dial   func(ctx context.Context, addr string) (net.Conn, error)
 	timing Timing
-
-	mu sync.Mutex
-	// links holds every link that is not closed, with the address that it leads to, empty until that is known.
-	links map[*link]string
+	links  *linkSet
 }
 
 // answer is what one sentinel says of the primary. Of two answers the one of the later epoch holds.
@@ -101,38 +97,9 @@ func readAnswer(reply any) (answer, error) {
 	return answer{addr: net.JoinHostPort(values["ip"], values["port"]), epoch: epoch}, nil
 }
 
-// opened notes where a link leads; an empty address stands for one that is not known yet.
-func (s *sentinels) opened(l *link, addr string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !l.isGone() { // a dial may outlive its link
-		s.links[l] = addr
-	}
-}
-
-// closed forgets a link.
-func (s *sentinels) closed(l *link) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.links, l)
-}
-
-// moved cuts all links that do not lead to addr, also those that are being made.
-func (s *sentinels) moved(addr string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for l, to := range s.links {
-		if to != addr {
-			l.cut()
-		}
-	}
-}
-
 // settle cuts the links to what the sentinels do not hold for the primary any more.
 func (s *sentinels) settle(ctx context.Context) {
-	s.mu.Lock()
-	before := maps.Clone(s.links)
-	s.mu.Unlock()
+	before := s.links.snapshot()
 	addr, err := s.primary(ctx)
 	if err != nil {
 		return // without sentinels everything stays as it is
@@ -188,7 +155,7 @@ func (s *sentinels) follow(ctx context.Context, addr string) {
 		case p.kind == pushMessage:
 			// The payload is the name, then address and port of the old primary and of the new one.
 			if f := strings.Fields(string(p.payload)); len(f) == 5 && f[0] == s.master {
-				s.moved(net.JoinHostPort(f[3], f[4]))
+				s.links.keepOnly(net.JoinHostPort(f[3], f[4]))
 			}
 		case p.kind == pushPong:
 			if pongs%settleEvery == 0 {

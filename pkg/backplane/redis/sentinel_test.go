@@ -202,7 +202,7 @@ func (c *chorus) choose(primary string, tell bool) {
 // awaitSubscribedOnly waits until only the given one of two servers is subscribed to the target.
 func awaitSubscribedOnly(t *testing.T, target backplane.Target, has, hasNot *redistest.Server) {
 	t.Helper()
-	channel := string(newNames("test").appendChannel(nil, target))
+	channel := string(newNames("test", false).appendChannel(nil, target))
 	await(t, "the subscription to move", func() bool {
 		numbers := [2]int64{}
 		for i, server := range []*redistest.Server{has, hasNot} {

@@ -19,17 +19,39 @@ var errSilent = errors.New("nothing came from Redis for too long, not even the a
 // subscriber keeps one link subscribed to what is wanted, and delivers what comes. Its link is one of several.
 type subscriber struct {
 	// Fixed at start.
-	index    int
+	index    int // of its link in health
+	lane     lane
+	shard    *shard
+	router   *router
 	dialer   *dialer
 	sink     backplane.Sink
-	health   *health
+	health   *shardHealth
 	counters *counters
+	commands subscriptionCommands
 	// suspect is called when the link broke: the others are likely broken too.
 	suspect func()
 
 	subscriptions *subscriptions
 	// wake has room for one: there may be commands to send.
 	wake chan struct{}
+	// moved has room for one: slots may belong to other shards now.
+	moved chan struct{}
+	// seen is the version of the router's table that was followed. The goroutine's that receives.
+	seen uint64
+}
+
+// subscriptionCommands are the names of the commands that subscribe and unsubscribe.
+type subscriptionCommands struct {
+	subscribe, unsubscribe string
+	// single says that a command takes channels of one slot only.
+	single bool
+}
+
+func commandsOf(sharded bool) subscriptionCommands {
+	if sharded {
+		return subscriptionCommands{"SSUBSCRIBE", "SUNSUBSCRIBE", true}
+	}
+	return subscriptionCommands{"SUBSCRIBE", "UNSUBSCRIBE", false}
 }
 
 // run keeps a link until ctx ends.
@@ -37,6 +59,7 @@ func (s *subscriber) run(ctx context.Context) {
 	timing := s.dialer.options.Timing
 	down := time.Now()
 	for ctx.Err() == nil {
+		s.handOver()
 		start := time.Now()
 		wasUp, err := s.serve(ctx)
 		s.subscriptions.lost()
@@ -53,12 +76,34 @@ func (s *subscriber) run(ctx context.Context) {
 			s.counters.interruptions.Add(1)
 			s.sink.Interrupted()
 		}
-		select {
-		case <-time.After(timing.backoff(down, time.Now())):
-		case <-ctx.Done():
-		}
+		s.pause(ctx, timing.backoff(down, time.Now()))
 	}
 	s.health.down(s.index, errClosed)
+}
+
+// pause waits for d, and hands over what moves meanwhile.
+func (s *subscriber) pause(ctx context.Context, d time.Duration) {
+	s.shard.broken(s.router)
+	over := time.NewTimer(d)
+	defer over.Stop()
+	for {
+		select {
+		case <-over.C:
+			return
+		case <-s.moved:
+			s.handOver()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// handOver gives what belongs to other shards now to them. Only the goroutine that receives calls it: nothing is being delivered.
+func (s *subscriber) handOver() {
+	if s.router.version.Load() != s.seen && s.router.handOverSubscriptions(s) {
+		s.counters.interruptions.Add(1)
+		s.sink.Interrupted()
+	}
 }
 
 // subscriberLink is one life of the subscriber's connection.
@@ -87,7 +132,7 @@ func (s *subscriber) serve(ctx context.Context) (wasUp bool, err error) {
 	writing, stopWriting := context.WithCancel(ctx)
 	var writer sync.WaitGroup
 	writer.Go(func() { s.write(writing, l) })
-	wasUp, err = s.receive(l)
+	wasUp, err = s.receive(l) //nolint:contextcheck // a shard that is found now outlives this link
 	l.cut()
 	stopWriting()
 	writer.Wait()
@@ -104,7 +149,11 @@ func (s *subscriber) receive(l *subscriberLink) (wasUp bool, err error) {
 	var m backplane.Message
 	reader := newRESPReader(l)
 	for {
+		s.handOver()
 		received, err := reader.push()
+		if err != nil && s.redirected(err) {
+			continue
+		}
 		if err != nil {
 			return wasUp, fmt.Errorf("receive from Redis: %w", err)
 		}
@@ -223,6 +272,8 @@ func (s *subscriber) write(ctx context.Context, l *subscriberLink) {
 			return
 		case <-s.wake:
 			err = s.flush(l)
+		case <-s.moved: // have the reader come out of its waiting
+			err = l.send(timing.Dial, "PING")
 		case <-ticker.C:
 			if now := l.arrivals.Load(); now != seen {
 				silent, seen = 0, now
@@ -237,7 +288,6 @@ func (s *subscriber) write(ctx context.Context, l *subscriberLink) {
 
 // flush sends commands until there are none left.
 func (s *subscriber) flush(l *subscriberLink) error {
-	patience := s.dialer.options.Timing.Dial
 	for {
 		subscribe, unsubscribe := s.subscriptions.commands()
 		if len(subscribe) == 0 && len(unsubscribe) == 0 {
@@ -245,25 +295,49 @@ func (s *subscriber) flush(l *subscriberLink) error {
 		}
 		if len(subscribe) > 0 {
 			s.counters.subscribeCommands.Add(1)
-			if err := l.send(patience, "SUBSCRIBE", subscribe...); err != nil {
+			if err := s.send(l, s.commands.subscribe, subscribe); err != nil {
 				return fmt.Errorf("subscribe: %w", err)
 			}
 		}
 		if len(unsubscribe) > 0 {
 			s.counters.unsubscribeCommands.Add(1)
-			if err := l.send(patience, "UNSUBSCRIBE", unsubscribe...); err != nil {
+			if err := s.send(l, s.commands.unsubscribe, unsubscribe); err != nil {
 				return fmt.Errorf("unsubscribe: %w", err)
 			}
 		}
 	}
 }
 
-// send writes a command, whose answer the reader gets. Only the writer calls it.
-func (l *subscriberLink) send(patience time.Duration, name string, channels ...string) error {
-	l.command = appendBulk(appendHead(l.command[:0], '*', 1+len(channels)), name)
+// send writes a command for all channels, or one for each.
+func (s *subscriber) send(l *subscriberLink, name string, channels []string) error {
+	l.command = l.command[:0]
+	if !s.commands.single {
+		l.append(name, channels...)
+	} else {
+		for _, channel := range channels {
+			l.append(name, channel)
+		}
+	}
+	return l.flush(s.dialer.options.Timing.Dial)
+}
+
+// send writes a command without arguments, whose answer the reader gets. Only the writer calls it.
+func (l *subscriberLink) send(patience time.Duration, name string) error {
+	l.command = l.command[:0]
+	l.append(name)
+	return l.flush(patience)
+}
+
+// append appends a command to what is to be written.
+func (l *subscriberLink) append(name string, channels ...string) {
+	l.command = appendBulk(appendHead(l.command, '*', 1+len(channels)), name)
 	for _, channel := range channels {
 		l.command = appendBulk(l.command, channel)
 	}
+}
+
+// flush writes what was appended.
+func (l *subscriberLink) flush(patience time.Duration) error {
 	if err := l.conn.SetWriteDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}

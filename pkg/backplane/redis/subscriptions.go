@@ -24,11 +24,14 @@ const (
 	unsubscribing
 )
 
-// subscription is one channel that is wanted, or on its way out. target and channel are fixed, the rest is guarded by the
+// subscription is one channel that is wanted, or on its way out. target, channel and slot are fixed, the rest is guarded by the
 // subscriptions' mutex.
 type subscription struct {
 	target  backplane.Target
 	channel string
+	slot    uint16
+	// next and previous are those of the same slot.
+	next, previous *subscription
 
 	wanted bool
 	state  state
@@ -51,23 +54,52 @@ type subscription struct {
 type subscriptions struct {
 	mu        sync.Mutex
 	byChannel map[string]*subscription
+	// bySlot holds the first subscription of each slot that there is one of.
+	bySlot map[uint16]*subscription
 	// changed holds those that may need a command.
 	changed []*subscription
 	wanted  int
 }
 
 func newSubscriptions() *subscriptions {
-	return &subscriptions{byChannel: make(map[string]*subscription)}
+	return &subscriptions{byChannel: make(map[string]*subscription), bySlot: make(map[uint16]*subscription)}
+}
+
+// add puts sub in. The caller holds mu.
+func (s *subscriptions) add(sub *subscription) {
+	s.byChannel[sub.channel] = sub
+	sub.next = s.bySlot[sub.slot]
+	if sub.next != nil {
+		sub.next.previous = sub
+	}
+	s.bySlot[sub.slot] = sub
+}
+
+// remove takes sub out. The caller holds mu.
+func (s *subscriptions) remove(sub *subscription) {
+	delete(s.byChannel, sub.channel)
+	switch {
+	case sub.previous != nil:
+		sub.previous.next = sub.next
+	case sub.next != nil:
+		s.bySlot[sub.slot] = sub.next
+	default:
+		delete(s.bySlot, sub.slot)
+	}
+	if sub.next != nil {
+		sub.next.previous = sub.previous
+	}
+	sub.next, sub.previous = nil, nil
 }
 
 // want notes that target is to be subscribed to and says whether that is news.
-func (s *subscriptions) want(target backplane.Target, channel []byte) bool {
+func (s *subscriptions) want(target backplane.Target, channel []byte, slot uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sub := s.byChannel[string(channel)]
 	if sub == nil {
-		sub = &subscription{target: target, channel: string(channel)}
-		s.byChannel[sub.channel] = sub
+		sub = &subscription{target: target, channel: string(channel), slot: slot}
+		s.add(sub)
 	}
 	if sub.wanted {
 		return false
@@ -125,7 +157,7 @@ func (s *subscriptions) commands() (subscribe, unsubscribe []string) {
 			unsubscribe = append(unsubscribe, c.channel)
 			bytes += len(c.channel)
 		case !c.wanted && c.state == absent && !c.telling:
-			delete(s.byChannel, c.channel)
+			s.remove(c)
 		}
 		// Otherwise a command is on its way, or the sink is being told: what ends that looks at the subscription again.
 	}
@@ -200,9 +232,9 @@ func (s *subscriptions) lost() {
 	now := time.Now()
 	clear(s.changed)
 	s.changed = s.changed[:0]
-	for channel, sub := range s.byChannel {
+	for _, sub := range s.byChannel {
 		if !sub.wanted {
-			delete(s.byChannel, channel)
+			s.remove(sub)
 			continue
 		}
 		sub.state, sub.renew, sub.since = absent, false, now

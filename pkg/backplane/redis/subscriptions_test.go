@@ -44,7 +44,7 @@ func newRig(t *testing.T) *rig {
 	return &rig{t: t, s: newSubscriptions(), redis: &fakeRedis{subscribed: map[string]bool{}}, told: map[string]int{}}
 }
 
-func (r *rig) want(id string) { r.s.want(room(id), []byte(id)) }
+func (r *rig) want(id string) { r.s.want(room(id), []byte(id), 0) }
 func (r *rig) drop(id string) { r.s.drop([]byte(id)) }
 func (r *rig) send() (commands int) {
 	for {

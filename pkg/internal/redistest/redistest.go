@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -34,6 +35,8 @@ type Server struct {
 	cmd  *exec.Cmd
 	log  *tail
 	done chan struct{}
+	// paused is true between Pause and Resume.
+	paused bool
 }
 
 // Start runs a redis-server with the further arguments args ("--requirepass", "secret", …) and waits until it answers.
@@ -82,7 +85,7 @@ func (s *Server) Kill() {
 	}
 	_ = s.cmd.Process.Kill() // it may have ended by itself
 	<-s.done
-	s.cmd = nil
+	s.cmd, s.paused = nil, false
 }
 
 // Restart starts a killed server again on its old port, empty unless args say otherwise, and waits until it answers.
@@ -109,6 +112,7 @@ func (s *Server) Pause() {
 	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		s.t.Fatalf("stop redis-server: %v", err)
 	}
+	s.paused = true
 }
 
 // Resume continues a paused process.
@@ -117,6 +121,7 @@ func (s *Server) Resume() {
 	if err := s.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		s.t.Fatalf("continue redis-server: %v", err)
 	}
+	s.paused = false
 }
 
 // Log returns the last output of the running or last server.
@@ -218,14 +223,21 @@ func answers(addr string, tls bool) bool {
 	return !bytes.HasPrefix(reply[:n], []byte("-LOADING"))
 }
 
+// freePort returns a port that nobody listens on. It is below those that the system gives to outgoing connections, of which one could
+// take the port of a server that is killed and is to come back.
 func freePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
+	var err error
+	for range 100 {
+		port := 10_240 + rand.IntN(32_768-10_240)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatalf("find a free port: %v", err)
+	return 0
 }
 
 // tail keeps the last part of what is written to it.
