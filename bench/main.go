@@ -28,6 +28,7 @@ func compare() int {
 		names    = flag.String("only", "", "comma list of contestants; empty: all")
 		short    = flag.Bool("short", false, "run everything small, once: shows that it works, measures nothing")
 		profiles = flag.String("profile", "", "folder for CPU profiles of our gateways")
+		base     = flag.String("base", "", "another build of our gateway, measured beside this one")
 		document = flag.String("docs", "", "document that gets the table and the chart, if everything was run")
 	)
 	flag.Parse()
@@ -49,6 +50,10 @@ func compare() int {
 		return 1
 	}
 	defer os.Remove(anyone)
+	contestants := contestant.All()
+	if *base != "" {
+		contestants = append(contestants, contestant.Base(*base))
+	}
 	var entries []entry
 	for _, sc := range scenario.All() {
 		if !want.MatchString(sc.Name) {
@@ -58,7 +63,7 @@ func compare() int {
 			run(ctx, entries, *rounds, results)
 			entries = nil
 		}
-		for _, c := range contestant.All() {
+		for _, c := range contestants {
 			if sc.Fits(&c) && (*names == "" || strings.Contains(","+*names+",", ","+c.Name+",")) {
 				entries = append(entries, entry{&sc, &scenario.Env{
 					Contestant: &c, Binaries: contestant.Binaries(*binaries), Short: *short, Profile: *profiles, PublishAnyone: anyone,

@@ -19,8 +19,10 @@ type Contestant struct {
 	Dialect func() bench.Dialect
 	// Nodes is true if several of it can serve one room together; Redis, if they do it through Redis.
 	Nodes, Redis bool
+	// Ours is true for our gateway, in whatever build.
+	Ours bool
 
-	start func(b Binaries, n int, redis string) (*Cluster, error)
+	start func(b Binaries, n int, redis string, ours []string) (*Cluster, error)
 }
 
 // Binaries is the folder with the built servers.
@@ -47,7 +49,7 @@ func (c *Cluster) Stop() {
 // All lists the contestants, ours first.
 func All() []Contestant {
 	return []Contestant{
-		{Name: "wscluster", Title: "wscluster", Nodes: true, Redis: true, start: startGateways},
+		{Name: "wscluster", Title: "wscluster", Nodes: true, Redis: true, Ours: true, start: gateways("")},
 		{Name: "bare", Title: "bare `write(2)` loop", Dialect: func() bench.Dialect { return bare{} }, start: plain("bare")},
 		{Name: "textbook", Title: "textbook hub (the seed's design)", Dialect: func() bench.Dialect { return textbook{} }, Nodes: true, Redis: true, start: plain("textbook")},
 		{Name: "centrifuge", Title: "`centrifuge` library", Dialect: func() bench.Dialect { return centrifuge{} }, Nodes: true, Redis: true, start: plain("centrifuge")},
@@ -55,36 +57,40 @@ func All() []Contestant {
 	}
 }
 
+// Base is another build of our gateway: what a change is worth is seen beside the build before it.
+func Base(program string) Contestant {
+	return Contestant{Name: "base", Title: "wscluster before", Nodes: true, Redis: true, Ours: true, start: gateways(program)}
+}
+
 // Start runs n nodes; redis is the address of Redis, empty for one node alone. ours are further flags for our gateways.
 func (c *Contestant) Start(b Binaries, n int, redis string, ours ...string) (*Cluster, error) {
-	if c.Name == "wscluster" {
-		return startOurs(b, n, redis, ours)
-	}
-	return c.start(b, n, redis)
+	return c.start(b, n, redis, ours)
 }
 
-func startGateways(b Binaries, n int, redis string) (*Cluster, error) {
-	return startOurs(b, n, redis, nil)
-}
-
-// startOurs runs gateways as a person would, but for the limits that a benchmark is to get past.
-func startOurs(b Binaries, n int, redis string, more []string) (*Cluster, error) {
-	backplane := "memory://"
-	if redis != "" {
-		backplane = "redis://" + redis
+// gateways runs our gateways as a person would, but for the limits that a benchmark is to get past.
+func gateways(program string) func(Binaries, int, string, []string) (*Cluster, error) {
+	return func(b Binaries, n int, redis string, more []string) (*Cluster, error) {
+		backplane := "memory://"
+		if redis != "" {
+			backplane = "redis://" + redis
+		}
+		binary := program
+		if binary == "" {
+			binary = b.path("gateway")
+		}
+		return launch(n, func(i int, address string) (string, string, []string, error) {
+			ops, err := process.FreeAddress()
+			return ops, binary, append([]string{
+				"--listen=" + address, "--ops-listen=" + ops, "--api-listen=", "--backplane=" + backplane, "--cluster=bench", "--node=gateway-" + strconv.Itoa(i),
+				"--auth=trusted", "--max-connections=100000", "--messages-per-second=0", "--connects-per-second=0", "--log-level=warn",
+			}, more...), err
+		})
 	}
-	return launch(n, func(i int, address string) (string, string, []string, error) {
-		ops, err := process.FreeAddress()
-		return ops, b.path("gateway"), append([]string{
-			"--listen=" + address, "--ops-listen=" + ops, "--api-listen=", "--backplane=" + backplane, "--cluster=bench", "--node=gateway-" + strconv.Itoa(i),
-			"--auth=trusted", "--max-connections=100000", "--messages-per-second=0", "--connects-per-second=0", "--log-level=warn",
-		}, more...), err
-	})
 }
 
 // plain runs a server that takes -listen and -redis.
-func plain(name string) func(Binaries, int, string) (*Cluster, error) {
-	return func(b Binaries, n int, redis string) (*Cluster, error) {
+func plain(name string) func(Binaries, int, string, []string) (*Cluster, error) {
+	return func(b Binaries, n int, redis string, _ []string) (*Cluster, error) {
 		return launch(n, func(_ int, address string) (string, string, []string, error) {
 			args := []string{"-listen=" + address}
 			if redis != "" {
@@ -96,7 +102,7 @@ func plain(name string) func(Binaries, int, string) (*Cluster, error) {
 }
 
 // startNATS joins the nodes by routes: the full mesh builds itself from the first.
-func startNATS(b Binaries, n int, _ string) (*Cluster, error) {
+func startNATS(b Binaries, n int, _ string, _ []string) (*Cluster, error) {
 	first := ""
 	return launch(n, func(_ int, address string) (string, string, []string, error) {
 		args := []string{"-listen=" + address}

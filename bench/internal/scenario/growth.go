@@ -11,7 +11,7 @@ import (
 )
 
 // ours says that a scenario is about our own growth, not a comparison.
-func ours(c *contestant.Contestant) bool { return c.Name == "wscluster" }
+func ours(c *contestant.Contestant) bool { return c.Ours }
 
 // growthRate is the messages a second of the growth scenarios: what is varied must be the only difference.
 const growthRate = 500
