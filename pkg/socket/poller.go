@@ -38,6 +38,7 @@ type poller struct {
 	events   []unix.EpollEvent
 	scratch  []byte
 	again    []*Conn
+	failed   error   // why the set cannot be waited for
 	scan     []*Conn // the connections that a tick looks at
 
 	mu      sync.Mutex
@@ -117,13 +118,41 @@ func (p *poller) wake() {
 // run serves until the reactor stops and every connection is gone.
 func (p *poller) run() {
 	defer p.reactor.running.Done()
-	p.nextTick = p.reactor.config.tick()
-	for {
-		n, err := p.poll()
-		p.now = p.reactor.elapsed()
+	for !p.over() {
+		p.nextTick = p.reactor.elapsed() + p.reactor.config.tick()
+		err := p.file.SetReadDeadline(p.reactor.start.Add(p.nextTick))
+		if err == nil {
+			err = p.wait.Read(p.serve)
+		}
+		if err == nil {
+			err = p.failed
+		}
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			p.reactor.config.Logger.Error("waiting for sockets failed", "error", err)
 			return
+		}
+		if p.now = p.reactor.elapsed(); p.now >= p.nextTick {
+			p.tick()
+		}
+	}
+	_ = unix.Close(p.wakeFD)
+	_ = p.file.Close()
+}
+
+// serve handles what has come. It returns false when nothing is left, to be called again when something comes, and true when
+// the next tick is due or the poller is to end. The set tells of each event once, so a set that gave less
+// than it could have is empty: what comes from then on ends the wait at once.
+func (p *poller) serve(epfd uintptr) (leave bool) {
+	for {
+		n, errno := waitNow(epfd, p.events)
+		p.now = p.reactor.elapsed()
+		switch errno {
+		case 0:
+		case unix.EINTR:
+			continue
+		default:
+			p.failed = errno
+			return true
 		}
 		for i := range p.events[:n] {
 			p.event(&p.events[i])
@@ -135,37 +164,13 @@ func (p *poller) run() {
 			p.read(c)
 		}
 		p.takePosted()
-		if p.now >= p.nextTick {
-			p.tick()
-			p.nextTick = p.now + p.reactor.config.tick()
+		switch {
+		case p.now >= p.nextTick || p.over():
+			return true
+		case n < len(p.events) && len(p.again) == 0:
+			return false
 		}
-		if p.done() {
-			return
-		}
 	}
-}
-
-// poll waits for events, at most until the next tick.
-func (p *poller) poll() (n int, err error) {
-	deadline := p.reactor.start.Add(p.nextTick)
-	if len(p.again) > 0 {
-		deadline = p.reactor.start // do not wait: there is work left
-	}
-	if err := p.file.SetReadDeadline(deadline); err != nil {
-		return 0, err
-	}
-	var failed error
-	err = p.wait.Read(func(epfd uintptr) bool {
-		n, failed = unix.EpollWait(int(epfd), p.events, 0)
-		if failed == unix.EINTR {
-			n, failed = 0, nil
-		}
-		return n > 0 || failed != nil
-	})
-	if failed != nil {
-		return 0, failed
-	}
-	return n, err
 }
 
 func (p *poller) event(e *unix.EpollEvent) {
@@ -261,14 +266,9 @@ func (p *poller) tick() {
 	}
 }
 
-// done tells whether the goroutine may end, and then gives its descriptors back.
-func (p *poller) done() bool {
+// over tells whether the goroutine may end.
+func (p *poller) over() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.stopped || len(p.conns) > 0 {
-		return false
-	}
-	_ = unix.Close(p.wakeFD)
-	_ = p.file.Close()
-	return true
+	return p.stopped && len(p.conns) == 0
 }

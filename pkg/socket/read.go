@@ -18,13 +18,13 @@ func (c *Conn) readable(scratch []byte) (again bool) {
 		return c.readableTLS(scratch)
 	}
 	for range readsPerTurn {
-		n, err := unix.Read(int(c.fd), scratch)
+		n, errno := read(c.fd, scratch)
 		switch {
-		case err == unix.EINTR:
+		case errno == unix.EINTR:
 			continue
-		case err == unix.EAGAIN:
+		case errno == unix.EAGAIN:
 			return false
-		case err != nil || n == 0:
+		case errno != 0 || n == 0:
 			c.mu.Lock()
 			c.breakLocked()
 			c.mu.Unlock()

@@ -60,7 +60,10 @@ func newServer(t *testing.T, secure bool, change func(*Config)) *server {
 		t.Fatal(err)
 	}
 	s := &server{reactor: r, conns: make(chan *echo, 100)}
+	var upgrading sync.WaitGroup // the HTTP server does not wait for handlers whose connection was taken over
 	s.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		upgrading.Add(1)
+		defer upgrading.Done()
 		c, err := r.Upgrade(w, req, "", func(w http.ResponseWriter, status int, reason string) { http.Error(w, reason, status) })
 		if err != nil {
 			return
@@ -89,6 +92,7 @@ func newServer(t *testing.T, secure bool, change func(*Config)) *server {
 	}
 	t.Cleanup(func() {
 		s.Close()
+		upgrading.Wait()
 		r.Stop()
 		if n := r.Open(); n != 0 {
 			t.Errorf("%d connections are open after Stop, want none", n)

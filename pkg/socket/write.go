@@ -67,9 +67,9 @@ func (c *Conn) overLocked(n int) bool {
 func (c *Conn) writeLocked(p []byte) (int, bool) {
 	written := 0
 	for written < len(p) {
-		n, err := unix.Write(int(c.fd), p[written:])
-		switch err {
-		case nil:
+		n, errno := write(c.fd, p[written:])
+		switch errno {
+		case 0:
 			written += n
 		case unix.EINTR:
 		case unix.EAGAIN:

@@ -31,8 +31,7 @@ func newPeeker(conn net.Conn) *peeker {
 		}
 	}
 	p.look = func(fd uintptr) bool {
-		var first [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), first[:], syscall.MSG_PEEK) // sockets of Go do not block
+		n, err := peek(fd)
 		switch {
 		case n > 0 && !p.secret:
 			p.err = errNotRESP

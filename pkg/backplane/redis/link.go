@@ -223,7 +223,11 @@ func (d *dialer) locate(ctx context.Context, l *link) (string, error) {
 func (d *dialer) dial(ctx context.Context, addr string) (net.Conn, error) {
 	netDialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	if !d.endpoint.tls {
-		return netDialer.DialContext(ctx, "tcp", addr)
+		conn, err := netDialer.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		return direct(conn), nil
 	}
 	config, err := d.tlsConfig(addr)
 	if err != nil {
