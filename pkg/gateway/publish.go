@@ -60,7 +60,7 @@ func (s *session) publish(c *protocol.Command) *protocol.Error {
 		m.IdempotencyKey = string(c.IdempotencyKey)
 		m.Data = p.body[len(p.body)-len(c.Data)-1 : len(p.body)-1] // data is the body's last field
 	}
-	g.hub.Publish(&m, p)
+	g.hub.PublishFrom(&s.client, &m, p)
 	return nil
 }
 

@@ -49,6 +49,11 @@ type Membership struct {
 	gone     bool     // ended before the client became a member
 	waiting  []func() // called in order once the channel is live, or when the membership ends
 	place    int      // in channel.waiting, while there is something in waiting
+	held     []heldPublication
+	holdEnd  *time.Timer
+
+	// entering says that the client's place in the channel's log is not known yet; held waits for it. It is cleared with channel.mu held.
+	entering atomic.Bool
 }
 
 func newMembership(ch *channel, c *Client) *Membership {

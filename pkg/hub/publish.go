@@ -26,6 +26,82 @@ func (h *Hub) Publish(m *backplane.Message, done backplane.Confirmation) {
 	h.backplane.Publish(m, done)
 }
 
+// PublishFrom is Publish of a message of a client. If the client is on its way into the target's log, the message waits until its
+// place there is known: else its own message could lie before that place, and it would not get it. PublishFrom is for the
+// client's reading goroutine.
+func (h *Hub) PublishFrom(c *Client, m *backplane.Message, done backplane.Confirmation) {
+	if m.Target.Kind == backplane.Room {
+		if member := membership(c, m.Target.ID); member != nil && member.holdBack(m, done) {
+			return
+		}
+	}
+	h.Publish(m, done)
+}
+
+// maxHeldOfMember bounds the publications of one client that wait for its join; those over it are unavailable at once.
+const maxHeldOfMember = 256
+
+var errTooManyHeld = fmt.Errorf("%w: too many messages wait for the join of their room", backplane.ErrUnavailable)
+
+// holdBack keeps the publication while the client enters the channel's log, and tells whether it did.
+func (m *Membership) holdBack(message *backplane.Message, done backplane.Confirmation) bool {
+	if !m.entering.Load() { // the way of every publish but the first ones
+		return false
+	}
+	ch := m.channel
+	ch.mu.Lock()
+	if !m.entering.Load() {
+		ch.mu.Unlock()
+		return false
+	}
+	if len(m.held) == maxHeldOfMember {
+		ch.mu.Unlock()
+		done.Published(backplane.Receipt{}, errTooManyHeld)
+		return true
+	}
+	m.held = append(m.held, heldPublication{*message, done})
+	if m.holdEnd == nil {
+		m.holdEnd = time.AfterFunc(ch.hub.holdTimeout, m.failHeld)
+	}
+	ch.mu.Unlock()
+	return true
+}
+
+// failHeld answers what has waited for too long; the client goes on entering.
+func (m *Membership) failHeld() {
+	ch := m.channel
+	ch.mu.Lock()
+	held := m.held
+	m.held, m.holdEnd = nil, nil
+	ch.mu.Unlock()
+	for _, p := range held {
+		p.done.Published(backplane.Receipt{}, fmt.Errorf("%w: the room's log cannot be read", backplane.ErrUnavailable))
+	}
+}
+
+// entered publishes what waited for the client's place in the log, in order.
+func (m *Membership) entered() {
+	ch := m.channel
+	for {
+		ch.mu.Lock()
+		held := m.held
+		m.held = nil
+		if len(held) == 0 {
+			m.entering.Store(false)
+			if m.holdEnd != nil {
+				m.holdEnd.Stop()
+				m.holdEnd = nil
+			}
+			ch.mu.Unlock()
+			return
+		}
+		ch.mu.Unlock()
+		for i := range held {
+			ch.hub.Publish(&held[i].message, held[i].done)
+		}
+	}
+}
+
 // holdBack keeps the publication if the channel is not live, and tells whether it did.
 func (ch *channel) holdBack(m *backplane.Message, done backplane.Confirmation) bool {
 	ch.mu.Lock()

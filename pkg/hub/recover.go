@@ -51,7 +51,13 @@ func (h *Hub) JoinLog(c *Client, room string, wanted Wanted, done func(protocol.
 	m, again := membership(c, room), true
 	if m == nil {
 		m, again = newMembership(h.acquire(backplane.Target{Kind: backplane.Room, ID: room}), c), false
+		m.entering.Store(true)
 		c.rooms = append(c.rooms, m)
+		told := done
+		done = func(r protocol.Recovery) {
+			told(r)
+			h.background.Go(m.entered) // the caller fans out, and may not publish
+		}
 	} else {
 		wanted = Wanted{Presence: wanted.Presence}
 	}
