@@ -52,6 +52,8 @@ type watch struct {
 	// seen holds a fingerprint a file, as they were loaded or refused last; loaded is false until that was done once.
 	seen   map[string]string
 	loaded bool
+	// taken is the fingerprint of the settings file in force.
+	taken string
 	// settling is what the files were at settlingSince, when they were not as seen; they have to stay so for a while.
 	settling      map[string]string
 	settlingSince time.Time
@@ -73,6 +75,7 @@ func (w *watch) run(ctx context.Context) {
 	w.follow()
 	// What changed between the start of the process and now is a change like any other; what could not be seen then is not.
 	w.seen = w.fingerprints()
+	w.taken = w.seen["config"]
 	quiet := time.NewTimer(w.quiet)
 	if w.look() {
 		quiet.Stop()
@@ -159,7 +162,7 @@ func (w *watch) look() (settled bool) {
 	case time.Since(w.settlingSince) < w.quiet:
 		return false
 	}
-	loaded, err := w.load()
+	loaded, err := w.load(prints["config"] == w.taken)
 	if !maps.Equal(w.fingerprints(), prints) {
 		w.settling = nil // what was loaded is neither this nor that
 		return false
@@ -170,6 +173,7 @@ func (w *watch) look() (settled bool) {
 		w.notify(Reload{Settings: w.running, Err: err})
 		return true
 	}
+	w.taken = prints["config"]
 	r := reload(w.running, w.before, loaded)
 	for _, key := range slices.Sorted(maps.Keys(prints)) {
 		if key != "config" && prints[key] != old[key] {
@@ -183,9 +187,10 @@ func (w *watch) look() (settled bool) {
 	return true
 }
 
-// load reads flags, environment and file again. To be empty is what happens to a file, not what somebody asks of a running gateway.
-func (w *watch) load() (Settings, error) {
-	if path := w.line.config; path != "" {
+// load reads flags, environment and file again; same says that the file is the one in force. To become empty is what happens to a
+// file, not what somebody asks of a running gateway.
+func (w *watch) load(same bool) (Settings, error) {
+	if path := w.line.config; path != "" && !same {
 		if data, err := readSmallFile(path); err == nil {
 			if file, err := parseYAML(path, data); err == nil && file.root == nil {
 				return Settings{}, fmt.Errorf("%s: is empty, and an empty file changes nothing while the gateway runs: write {} if every setting shall have its default", path)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -242,6 +243,17 @@ func TestAFileThatWasEmptiedChangesNothing(t *testing.T) {
 				t.Errorf("after {} was written: got %d connections, error %v, want the default and none", r.Settings.Limits.MaxConnections, r.Err)
 			}
 		})
+	}
+}
+
+func TestAFileThatWasEmptyFromTheStartHoldsUpNoOtherFile(t *testing.T) {
+	w := newWatching(t)
+	w.write("gateway.yaml", "# nothing is set here\n")
+	w.write("keys", "one\n")
+	w.start(never, "--config", w.path("gateway.yaml"), "--api-key-file", w.path("keys"))
+	w.replace("keys", "two\n")
+	if r := w.next(); r.Err != nil || !slices.Equal(r.Files, []string{"apiKeyFile"}) {
+		t.Errorf("got %v and error %v, want that the keys have changed", r.Files, r.Err)
 	}
 }
 
