@@ -25,6 +25,7 @@ type Backplane struct {
 	reader   lane
 	writer   *writer
 	presence *presence
+	canaries *canaries
 	sink     backplane.Sink
 
 	closed    atomic.Bool
@@ -51,7 +52,7 @@ func New(o Options) (*Backplane, error) {
 		reader: lane(o.Publishers),
 		writer: newWriter(),
 	}
-	b.presence = newPresence(b, o.Timing.Lease)
+	b.presence, b.canaries = newPresence(b, o.Timing.Lease), newCanaries(b)
 	b.publishing, b.stopPublishing = context.WithCancel(context.Background())
 	b.receiving, b.stopReceiving = context.WithCancel(context.Background())
 	b.router = &router{backplane: b}
@@ -65,7 +66,7 @@ func New(o Options) (*Backplane, error) {
 
 // Start connects in the background; Redis need not be there yet. It is called once.
 func (b *Backplane) Start(sink backplane.Sink) {
-	b.sink = sink
+	b.sink = canarySink{sink, b.canaries}
 	for _, s := range b.router.all() {
 		s.start(b)
 	}
@@ -140,6 +141,7 @@ func (b *Backplane) Status() backplane.Status {
 			s.Subscriptions += subscriber.subscriptions.count()
 		}
 	}
+	s.Subscriptions -= b.canaries.count()
 	return s
 }
 

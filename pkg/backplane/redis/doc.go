@@ -95,6 +95,12 @@
 // What each process tells of itself is in one hash, and in a sorted set when it was heard of last, by the clock of Redis: a lease
 // as long as that of presence. Announcing is one script, which also forgets up to 100 nodes whose lease has ended.
 //
+// # Canaries
+//
+// That links are up, and every ping is answered, does not prove that messages pass: after a failover that one link has not noticed,
+// what is published goes to one server while the subscriptions are at another. So each process has a target of its own for
+// every subscription link of every shard, subscribed and published to as a room is, and looks whether what it sends comes back.
+//
 // # Names
 //
 // With cluster chat and room id "a b" the channel is
@@ -106,5 +112,5 @@
 // puts all keys of a room into one slot of a Redis Cluster. Then what it is: ch is the channel, log and meta are the log,
 // once:<digest> is an idempotency key, and here, more, nodes, state and at:<node> are presence. Ids cannot
 // break out of the braces since the encoding leaves neither braces, colons nor glob characters. The registry is
-// chat:{nodes}:seen and chat:{nodes}:records.
+// chat:{nodes}:seen and chat:{nodes}:records, and a canary's channel chat:{c:<node>-<number>}:ch.
 package redis

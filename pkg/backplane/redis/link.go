@@ -65,6 +65,7 @@ func (d *dialer) to(addr string) *dialer {
 type link struct {
 	client *goredis.Client
 	dialer *dialer
+	made   time.Time
 	spent  atomic.Bool
 
 	// replicationID is the primary's once the link is ready for scripts, and verified when it was last read. Its publisher's.
@@ -89,7 +90,7 @@ var quietOnce sync.Once
 // open returns a link that dials on its first use.
 func (d *dialer) open() *link {
 	quietOnce.Do(func() { goredis.SetLogger(quiet{}) })
-	l := &link{dialer: d}
+	l := &link{dialer: d, made: time.Now()}
 	timing := d.options.Timing
 	l.client = goredis.NewClient(&goredis.Options{
 		Addr: d.endpoint.String(),

@@ -42,9 +42,12 @@ func (n names) appendChannel(dst []byte, target backplane.Target) []byte {
 // appendTag appends what all names of a target begin with: the cluster and the hash tag.
 func (n names) appendTag(dst []byte, target backplane.Target) []byte {
 	dst = append(dst, n.cluster...)
-	if target.Kind == backplane.User {
+	switch target.Kind {
+	case backplane.User:
 		dst = append(dst, ":{u:"...)
-	} else {
+	case canaryTarget:
+		dst = append(dst, ":{c:"...)
+	default:
 		dst = append(dst, ":{r:"...)
 	}
 	dst = appendEncoded(dst, target.ID)

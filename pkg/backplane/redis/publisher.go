@@ -21,7 +21,7 @@ var (
 	errQueueFull = fmt.Errorf("%w: too much is waiting to be published", backplane.ErrUnavailable)
 )
 
-// publisher sends what is in its queue over one link. Only its own goroutine, run, uses its fields.
+// publisher sends what is in its queue over one link. Only its own goroutine, run, uses its fields, but for current.
 type publisher struct {
 	// Fixed at start.
 	index    int // of its link in health
@@ -50,6 +50,8 @@ type publisher struct {
 	seen uint64
 	// err is why there is no link.
 	err error
+
+	current currentLink
 }
 
 // run publishes until the queue is closed and empty, or ctx ends; then what is left ends as unavailable.
@@ -110,6 +112,7 @@ func (p *publisher) handOver() {
 // connect makes a link and waits for Redis to answer on it, while publications whose time has come end.
 func (p *publisher) connect(ctx context.Context) (*link, net.Conn, error) {
 	l := p.dialer.open()
+	p.current.Store(l)
 	var conn net.Conn
 	answered := make(chan error, 1)
 	go func() {

@@ -38,6 +38,8 @@ type subscriber struct {
 	moved chan struct{}
 	// seen is the version of the router's table that was followed. The goroutine's that receives.
 	seen uint64
+
+	current currentLink
 }
 
 // subscriptionCommands are the names of the commands that subscribe and unsubscribe.
@@ -121,6 +123,7 @@ type subscriberLink struct {
 // serve makes a link and uses it until its first error. wasUp says whether it was subscribed to all that was wanted.
 func (s *subscriber) serve(ctx context.Context) (wasUp bool, err error) {
 	l := &subscriberLink{link: s.dialer.open()}
+	s.current.Store(l.link)
 	defer l.close()
 	stop := context.AfterFunc(ctx, l.cut)
 	defer stop()

@@ -1,10 +1,13 @@
 // Package faultproxy is a TCP proxy for tests that breaks links on demand: it cuts them, delays them, leads them elsewhere, or
-// swallows every byte while both ends stay connected, as a half-open link does. It knows nothing of what passes through.
+// swallows every byte while both ends stay connected, as a half-open link does. It knows nothing of what passes through, but for a
+// word that it can tell some links from others by.
 package faultproxy
 
 import (
+	"bytes"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -23,6 +26,8 @@ type Proxy struct {
 	conns     map[net.Conn]struct{}
 	delay     time.Duration
 	blackhole bool
+	word      []byte // marks connections whose client sends it
+	only      bool   // blackhole is for marked connections
 	accepted  int
 	closed    bool
 }
@@ -63,7 +68,21 @@ func (p *Proxy) Refuse() {
 func (p *Proxy) Blackhole() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.blackhole = true
+	p.blackhole, p.only = true, false
+}
+
+// Mark marks the connections on which the client sends a word from now on.
+func (p *Proxy) Mark(word string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.word = []byte(word)
+}
+
+// BlackholeMarked is Blackhole for marked connections only, from the moment on in which they are marked.
+func (p *Proxy) BlackholeMarked() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.blackhole, p.only = true, true
 }
 
 // Delay holds back everything that passes by d, in both directions.
@@ -81,11 +100,18 @@ func (p *Proxy) Retarget(target string) {
 	p.cutLocked()
 }
 
+// RetargetNew passes new connections on to another address (host:port); those that are open stay.
+func (p *Proxy) RetargetNew(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
 // Restore ends Refuse, Blackhole and Delay for new connections; those that were black holes stay so.
 func (p *Proxy) Restore() {
 	p.t.Helper()
 	p.mu.Lock()
-	p.blackhole, p.delay = false, 0
+	p.blackhole, p.only, p.delay = false, false, 0
 	refusing := p.listener == nil && !p.closed
 	p.mu.Unlock()
 	if !refusing {
@@ -133,8 +159,9 @@ func (p *Proxy) pass(client net.Conn) {
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { p.copy(server, client) })
-	both.Go(func() { p.copy(client, server) })
+	var marked atomic.Bool
+	both.Go(func() { p.copy(server, client, &marked, true) })
+	both.Go(func() { p.copy(client, server, &marked, false) })
 	both.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -157,8 +184,8 @@ func (p *Proxy) add(conns ...net.Conn) bool {
 }
 
 // copy passes on until either end closes, and then closes both. A black hole outlives Blackhole: bytes that were lost in the
-// middle of a stream cannot be made good by passing on later ones.
-func (p *Proxy) copy(to, from net.Conn) {
+// middle of a stream cannot be made good by passing on later ones. What the client sends is searched for the word.
+func (p *Proxy) copy(to, from net.Conn, marked *atomic.Bool, fromClient bool) {
 	defer to.Close()
 	defer from.Close()
 	buf := make([]byte, 32<<10)
@@ -166,7 +193,10 @@ func (p *Proxy) copy(to, from net.Conn) {
 	for {
 		n, err := from.Read(buf)
 		p.mu.Lock()
-		swallow = swallow || p.blackhole
+		if fromClient && len(p.word) > 0 && bytes.Contains(buf[:n], p.word) {
+			marked.Store(true)
+		}
+		swallow = swallow || p.blackhole && (!p.only || marked.Load())
 		delay := p.delay
 		p.mu.Unlock()
 		if swallow {
