@@ -28,7 +28,7 @@ func (b *backend) stats() fleetStats {
 
 func TestStatsOfTheFleet(t *testing.T) {
 	_, api := withAPI(t, "k")
-	nodes, server := startFleet(t, 3, api)
+	nodes, server := startFleet(t, 3, api, talkative)
 	alice, bob := nodes[0].dial(t, "alice"), nodes[1].dial(t, "bob")
 	again := nodes[1].dial(t, "alice")
 	alice.join("lobby", "alone")
@@ -111,7 +111,7 @@ func TestStatsOfAGatewayAlone(t *testing.T) {
 }
 
 func TestRatesOfMessages(t *testing.T) {
-	n := start(t, "memory://", func(s *settings.Settings) { s.Limits.MessagesPerSecond = 0 })
+	n := start(t, "memory://", func(s *settings.Settings) { s.Limits.MessagesPerSecond = 0 }, talkative)
 	alice := n.dial(t, "alice")
 	alice.join("r")
 	eventually(t, "rates are above zero while messages pass", func() bool {

@@ -34,6 +34,9 @@ type nodeRecord struct {
 	Delivered     uint64  `json:"delivered"`
 	ReceivedRate  float64 `json:"receivedRate"`
 	DeliveredRate float64 `json:"deliveredRate"`
+
+	// Canary is by shard of Redis.
+	Canary map[string]canaryRecord `json:"canary,omitempty"`
 }
 
 // fleet is what this gateway tells the others of the cluster and knows of them.
@@ -78,14 +81,12 @@ func newFleet(plane backplane.Backplane) *fleet {
 // LiveNodes returns how many gateways the cluster has, this one among them: at least 1, and as last known while Redis is away.
 func (g *Gateway) LiveNodes() int { return max(1, int(g.fleet.nodes.Load())) }
 
-// keepAnnouncing tells the other gateways of this one until ctx ends.
+// keepAnnouncing sends canaries, and tells the other gateways of this one, until ctx ends.
 func (g *Gateway) keepAnnouncing(ctx context.Context) {
-	if g.fleet.registry == nil {
-		return
-	}
 	ticker := time.NewTicker(g.fleet.interval)
 	defer ticker.Stop()
 	for {
+		g.sendCanaries(ctx)
 		g.announce(ctx)
 		select {
 		case <-ticker.C:
@@ -102,12 +103,17 @@ func (g *Gateway) announce(ctx context.Context) {
 	newest := now.since(f.traffic)
 	f.rates.Store(&newest)
 	f.traffic = now
+	if f.registry == nil {
+		return
+	}
 	record, err := json.Marshal(g.record())
 	if err != nil {
 		g.logger.Error("the record of this gateway cannot be encoded", "error", err)
 		return
 	}
-	nodes, err := f.registry.Announce(ctx, record)
+	patient, cancel := context.WithTimeout(ctx, g.canary.patience)
+	defer cancel()
+	nodes, err := f.registry.Announce(patient, record)
 	if err != nil {
 		g.logger.Debug("the other gateways could not be told of this one", "error", err)
 		return
@@ -123,6 +129,7 @@ func (g *Gateway) record() nodeRecord {
 		Connections: stats.Connections, Rooms: stats.Rooms, Users: stats.Users,
 		Received: g.metrics.messagesReceived(), Delivered: stats.Deliveries,
 		ReceivedRate: rates.received, DeliveredRate: rates.delivered,
+		Canary: g.canary.record(time.Now()),
 	}
 }
 

@@ -33,6 +33,7 @@ type Gateway struct {
 	stopKeys      context.CancelFunc // ends the authenticator's fetching of keys
 	metrics       *metrics
 	fleet         *fleet
+	canary        *canary
 	certificate   certificate
 	sequence      messageIDs
 	started       time.Time
@@ -91,7 +92,7 @@ var phaseNames = [...]string{serving: "serving", leaving: "leaving", draining: "
 func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*Gateway, error) {
 	g := &Gateway{
 		settings: s, logger: logger, backplane: plane, sequence: newMessageIDs(), started: time.Now(),
-		drainNow: make(chan struct{}), sessions: map[*session]struct{}{}, fleet: newFleet(plane),
+		drainNow: make(chan struct{}), sessions: map[*session]struct{}{}, fleet: newFleet(plane), canary: newCanary(plane),
 	}
 	var err error
 	keys, stopKeys := context.WithCancel(context.Background())

@@ -29,8 +29,10 @@ import (
 // patience bounds how long a test waits for what must come. Nothing waits that long unless it fails.
 const patience = 20 * time.Second
 
-// fleetIntervalInTests makes what the gateways tell each other known soon.
-const fleetIntervalInTests = 100 * time.Millisecond
+// talkative makes what a gateway tells the others known soon, and its canaries missed soon.
+func talkative(g *Gateway) {
+	g.fleet.interval, g.canary.patience = 100*time.Millisecond, 500*time.Millisecond
+}
 
 // node is one gateway, listening on free ports of loopback.
 type node struct {
@@ -44,18 +46,18 @@ type node struct {
 
 // start runs a gateway that believes ?user_id= and drains within moments, unless change says otherwise. The backplane is
 // memory:// or a Redis URL.
-func start(t *testing.T, plane string, change func(*settings.Settings)) *node {
+func start(t *testing.T, plane string, change func(*settings.Settings), prepare ...func(*Gateway)) *node {
 	t.Helper()
 	if plane == "memory://" {
-		return startOn(t, func(*slog.Logger) (backplane.Backplane, error) { return memory.New(), nil }, change)
+		return startOn(t, func(*slog.Logger) (backplane.Backplane, error) { return memory.New(), nil }, change, prepare...)
 	}
 	return startOn(t, func(logger *slog.Logger) (backplane.Backplane, error) {
 		return redis.New(redis.Options{URL: plane, Cluster: "test", Logger: logger})
-	}, change)
+	}, change, prepare...)
 }
 
-// startOn is start with a backplane of any make.
-func startOn(t *testing.T, open func(*slog.Logger) (backplane.Backplane, error), change func(*settings.Settings)) *node {
+// startOn is start with a backplane of any make. What prepare does comes before it serves.
+func startOn(t *testing.T, open func(*slog.Logger) (backplane.Backplane, error), change func(*settings.Settings), prepare ...func(*Gateway)) *node {
 	t.Helper()
 	s := settings.Default()
 	s.Listen, s.APIListen, s.OpsListen = "127.0.0.1:0", "", "127.0.0.1:0"
@@ -74,7 +76,9 @@ func startOn(t *testing.T, open func(*slog.Logger) (backplane.Backplane, error),
 	if n.Gateway, err = New(s, b, logger); err != nil {
 		t.Fatal(err)
 	}
-	n.fleet.interval = fleetIntervalInTests
+	for _, change := range prepare {
+		change(n.Gateway)
+	}
 	var ctx, hard context.Context
 	ctx, n.leave = context.WithCancel(context.WithoutCancel(t.Context())) // it is the cleanup that ends it
 	hard, n.cut = context.WithCancel(context.WithoutCancel(t.Context()))
@@ -98,7 +102,7 @@ func startOn(t *testing.T, open func(*slog.Logger) (backplane.Backplane, error),
 }
 
 // startFleet runs count gateways, node-1, node-2, …, over one real Redis, and waits until all are ready.
-func startFleet(t *testing.T, count int, change func(*settings.Settings)) ([]*node, *redistest.Server) {
+func startFleet(t *testing.T, count int, change func(*settings.Settings), prepare ...func(*Gateway)) ([]*node, *redistest.Server) {
 	t.Helper()
 	server := redistest.Start(t)
 	var nodes []*node
@@ -108,7 +112,7 @@ func startFleet(t *testing.T, count int, change func(*settings.Settings)) ([]*no
 			if change != nil {
 				change(s)
 			}
-		}))
+		}, prepare...))
 	}
 	for _, n := range nodes {
 		eventually(t, "the gateway is ready", func() bool { return n.ops(t, "/readyz").status == http.StatusOK })

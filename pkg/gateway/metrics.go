@@ -124,6 +124,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(membersDesc, float64(presence.Members))
 	gauge(untoldDesc, float64(presence.Untold))
 	counter(reassertedDesc, presence.Reasserted)
+	m.collectCanary(ch)
 	gauge(readyDesc, number(m.gateway.notReady() == ""))
 }
 

@@ -53,13 +53,15 @@ func plain(w http.ResponseWriter, status int, text string) {
 }
 
 // notReady says why this process should get no new clients; empty: it is ready. An outage of Redis is no reason once the
-// link has been up: every gateway would close its door at the same time.
+// link has been up, unless it is this process's alone: every gateway would close its door at the same time.
 func (g *Gateway) notReady() string {
 	switch {
 	case g.phase.Load() != serving:
 		return "draining"
 	case !g.backplane.Status().EverUp:
 		return "the backplane has not been reached yet"
+	case g.canary.out() != "":
+		return "messages do not come back through Redis (shard " + g.canary.out() + "), and those of other gateways do"
 	case g.admitted.Load() >= int64(g.live.Load().limits.MaxConnections):
 		return "full"
 	}
@@ -125,6 +127,8 @@ type Status struct {
 	Goroutines     int    `json:"goroutines"`
 
 	Backplane BackplaneStatus `json:"backplane"`
+	// Canary says whether messages come back through Redis; absent with the backplane memory://.
+	Canary *CanaryStatus `json:"canary,omitempty"`
 }
 
 // BackplaneStatus is the link's part of Status.
@@ -145,6 +149,7 @@ func (g *Gateway) serveStatus(w http.ResponseWriter, _ *http.Request) {
 		Delivered: stats.Deliveries, SendQueueBytes: g.reactor.QueuedBytes(), SlowConsumers: g.metrics.disconnects[socket.SlowConsumer].Load(),
 		Goroutines: runtime.NumGoroutine(),
 		Backplane:  BackplaneStatus{Up: link.Up, Reconnects: link.Reconnects, Subscriptions: link.Subscriptions, LastError: link.LastError},
+		Canary:     g.canary.status(time.Now()),
 	})
 }
 
