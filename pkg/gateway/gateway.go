@@ -175,7 +175,11 @@ func (g *Gateway) apiAddress() string {
 func (g *Gateway) Run(ctx, hard context.Context) error {
 	public, ops, api := g.server(g.publicHandler()), g.server(g.opsHandler()), g.server(g.apiHandler())
 	failed := make(chan error, 3)
-	go func() { failed <- public.Serve(g.public) }()
+	door := g.public
+	if g.certificate.current.Load() == nil {
+		door = newDoor(g.public, g.serveWebSocket, g.logger)
+	}
+	go func() { failed <- public.Serve(door) }()
 	go func() { failed <- ops.Serve(g.ops) }()
 	if g.api != nil {
 		go func() { failed <- api.Serve(g.api) }()

@@ -50,6 +50,7 @@ type Conn struct {
 	reason      Reason
 	started     bool     // the poller knows the connection
 	posted      bool     // waits in poller.posted
+	answer      []byte   // to the handshake, while nothing was sent; nil: sent
 	queue       []queued // what the socket did not take
 	queuedBytes int
 }
@@ -79,6 +80,11 @@ func (c *Conn) Start(handler Handler) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.started = true
+	if c.answer != nil && c.state < broken {
+		nothing := NewBuffer()
+		c.transmitLocked(nothing)
+		nothing.Release()
+	}
 	if c.state != open {
 		c.postLocked() // Close came before Start
 	}

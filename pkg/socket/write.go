@@ -28,6 +28,12 @@ func (c *Conn) sendLocked(b *Buffer) {
 
 // transmitLocked writes or queues b, whatever the bounds and the state are.
 func (c *Conn) transmitLocked(b *Buffer) {
+	if c.answer != nil {
+		first := NewBuffer()
+		defer first.Release()
+		first.B = append(append(first.B, c.answer...), b.B...)
+		b, c.answer = first, nil
+	}
 	if c.tls != nil {
 		c.encryptLocked(b.B)
 		return
