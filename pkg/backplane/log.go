@@ -27,6 +27,9 @@ type Keep struct {
 	MaxBytes int
 	// MinReplicas of the store must have confirmed the message, or the publication ends with ErrUnconfirmed.
 	MinReplicas int
+	// OnlySeen keeps nothing, but passes the message on, where the target is a user who is not remembered (see Users) and has no
+	// log yet: so nobody can begin logs for users who do not exist.
+	OnlySeen bool
 }
 
 // Log is a backplane that keeps messages. Offsets of a target count 1, 2, 3 … without holes within an epoch. Appending to the

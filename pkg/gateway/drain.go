@@ -76,6 +76,7 @@ func (g *Gateway) move(ctx context.Context, sessions []*session, why protocol.Re
 	turn := func(i int) time.Duration { return plan.spread * time.Duration(i) / time.Duration(len(sessions)) }
 	for i, s := range sessions {
 		s.moving.Store(true)
+		g.attendance.exit(s) // the connection that takes its place counts
 		delay := turn(i)
 		if gap := plan.spread / time.Duration(len(sessions)); gap > 0 {
 			delay += rand.N(gap) // no two clients at the same time, and no rhythm
@@ -116,6 +117,13 @@ func (g *Gateway) unregister(s *session) {
 	g.mu.Lock()
 	delete(g.sessions, s)
 	g.mu.Unlock()
+}
+
+func (g *Gateway) registered(s *session) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, is := g.sessions[s]
+	return is
 }
 
 func (g *Gateway) present() int {

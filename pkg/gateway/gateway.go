@@ -34,6 +34,7 @@ type Gateway struct {
 	metrics       *metrics
 	fleet         *fleet
 	canary        *canary
+	attendance    *attendance
 	certificate   certificate
 	sequence      messageIDs
 	started       time.Time
@@ -65,8 +66,8 @@ type live struct {
 	origins  []string
 	policies *auth.Policies
 	direct   settings.Access // who may publish to a user
-	// inbox says how a user's messages are kept; nil: they are not.
-	inbox *backplane.Keep
+	// inbox says how a user's messages are kept, inboxOfSeen how those are that other clients send; nil: they are not.
+	inbox, inboxOfSeen *backplane.Keep
 }
 
 // keepRoom says how a room's messages are kept; nil: they are not.
@@ -100,6 +101,7 @@ func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*
 	if g.authenticator, err = auth.New(keys, s.Auth, auth.Options{Logger: logger}); err != nil {
 		return nil, err
 	}
+	g.attendance = newAttendance(g, plane)
 	g.apply(s)
 	if err := g.certificate.load(s); err != nil {
 		return nil, err
@@ -147,6 +149,9 @@ func (g *Gateway) apply(s settings.Settings) {
 	l := &live{limits: s.Limits, wanted: s.Limits.MaxConnections, origins: s.AllowedOrigins, policies: auth.NewPolicies(s), direct: s.DirectMessages.Publish}
 	if s.Inbox != nil {
 		l.inbox = &backplane.Keep{Size: s.Inbox.Size, TTL: s.Inbox.TTL, MaxBytes: s.Inbox.MaxBytes}
+		seen := *l.inbox
+		seen.OnlySeen = true
+		l.inboxOfSeen = &seen
 	}
 	if before := g.live.Load(); before != nil && before.wanted == s.Limits.MaxConnections {
 		l.limits.MaxConnections = before.limits.MaxConnections
@@ -154,6 +159,7 @@ func (g *Gateway) apply(s settings.Settings) {
 		l.limits.MaxConnections = descriptorsFor(s.Limits.MaxConnections, g.logger)
 	}
 	g.live.Store(l)
+	g.attendance.reload()
 }
 
 // Addr and OpsAddr return what the listeners are bound to.
@@ -188,6 +194,7 @@ func (g *Gateway) Run(ctx, hard context.Context) error {
 	defer stopAnnouncing()
 	var background sync.WaitGroup
 	background.Go(func() { g.keepAnnouncing(announcing) })
+	background.Go(func() { g.attendance.run(announcing) })
 	g.logger.Info("gateway is up", "node", g.settings.Node, "listen", g.public.Addr().String(), "api", g.apiAddress(), "ops", g.ops.Addr().String(),
 		"auth", string(g.settings.Auth.Type), "max_connections", g.live.Load().limits.MaxConnections)
 

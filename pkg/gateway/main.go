@@ -46,9 +46,6 @@ func Main(args, environ []string, stdout, stderr io.Writer) int {
 	}
 	logger := newLogger(s, stderr)
 	tuneRuntime(logger)
-	for _, key := range settings.NotYet(s) {
-		logger.Warn("not in this version", "setting", key)
-	}
 	if err := serve(s, args, environ, logger); err != nil {
 		logger.Error("the gateway ends", "error", err)
 		return exitFailed

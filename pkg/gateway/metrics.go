@@ -77,6 +77,7 @@ var (
 	membersDesc       = describe("presence_members", "Users in rooms with presence by connections to this process, a user once for each room.")
 	untoldDesc        = describe("presence_untold", "Those of them of which Redis does not know the newest state yet.")
 	reassertedDesc    = describe("presence_reasserted_total", "Rooms whose members were told to Redis anew, because it had lost them or their lease.")
+	usersUntoldDesc   = describe("users_untold", "Users with connections to this process of whom Redis does not know the newest state yet, where it counts them.")
 	readyDesc         = describe("ready", "1 while /readyz succeeds.")
 )
 
@@ -125,6 +126,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(untoldDesc, float64(presence.Untold))
 	counter(reassertedDesc, presence.Reasserted)
 	m.collectCanary(ch)
+	gauge(usersUntoldDesc, float64(m.gateway.attendance.untold()))
 	gauge(readyDesc, number(m.gateway.notReady() == ""))
 }
 

@@ -95,7 +95,7 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult 
 		g.admitted.Add(-1)
 		return connectBadRequest
 	}
-	s := &session{gateway: g, conn: conn}
+	s := &session{gateway: g, conn: conn, opened: time.Now().UnixNano()}
 	s.identity.Store(&identity)
 	s.client = hub.Client{ID: newConnectionID(), UserID: identity.UserID, Sender: conn}
 
@@ -106,6 +106,7 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult 
 	g.hub.Connect(wait, &s.client, live.inbox != nil, s.welcome)
 	cancel()
 	g.register(s)
+	g.attendance.enter(s)
 	if err := conn.Start(s); err != nil {
 		s.Closed(socket.Draining)
 		return connectDraining

@@ -43,7 +43,7 @@ func (s *session) publish(c *protocol.Command) *protocol.Error {
 			return refusal(err)
 		}
 		m.Target.ID = string(c.TargetUserID)
-		m.Keep = live.inbox
+		m.Keep = live.inboxOfSeen
 	}
 	if c.NoEcho {
 		m.Exclude = s.client.ID

@@ -18,6 +18,7 @@ type session struct {
 	// Fixed at start.
 	gateway *Gateway
 	conn    *socket.Conn
+	opened  int64 // ns since 1970
 
 	// The reading goroutine's.
 	client    hub.Client
@@ -64,6 +65,7 @@ func (s *session) Closed(reason socket.Reason) {
 	s.expiry.stop()
 	g.hub.Disconnect(&s.client)
 	g.unregister(s)
+	g.attendance.exit(s)
 	g.admitted.Add(-1)
 	g.metrics.disconnects[reason].Add(1)
 	g.logger.Debug("disconnected", "connection_id", s.client.ID, "user_id", s.client.UserID, "reason", reason.String())

@@ -27,6 +27,7 @@ func (e *expiry) watch(s *session, end time.Time) {
 	left := max(0, time.Until(end)) // a token is taken up to auth.Leeway after its end
 	warning := min(expiryWarning, left/3)
 	e.set(left-warning, func() {
+		s.gateway.attendance.exit(s)   // a connection that takes its place counts, until its token is renewed
 		delay := rand.N(warning/2 + 1) // clients whose tokens were made together come back one by one
 		s.send(func(dst []byte) []byte {
 			return protocol.AppendReconnect(dst, protocol.ReconnectTokenExpiring, delay.Milliseconds())
@@ -84,6 +85,9 @@ func (s *session) renew(c *protocol.Command) *protocol.Error {
 			return
 		}
 		s.setIdentity(&identity)
+		if !s.moving.Load() {
+			s.gateway.attendance.enter(s)
+		}
 		if len(id) > 0 {
 			s.send(func(dst []byte) []byte { return protocol.AppendAck(dst, id) })
 		}

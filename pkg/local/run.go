@@ -160,9 +160,6 @@ func (r *runner) describe() {
 	for _, field := range r.wanted.notHere() {
 		r.report.event("note: %s has no meaning without Kubernetes", field)
 	}
-	for _, key := range settings.NotYet(r.wanted.settings) {
-		r.report.event("note: %s: not in this version", key)
-	}
 	r.report.event("note: gateways drain without a delay here, since the balancer knows at once")
 	if address := net.ParseIP(r.options.Host); (address == nil || !address.IsLoopback()) && r.options.Host != "localhost" {
 		who := "can connect"

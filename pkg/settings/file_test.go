@@ -197,17 +197,6 @@ func TestSecretsAndKeysAreReadAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
-func TestNotYetListsWhatIsSetAndNothingElse(t *testing.T) {
-	if got := NotYet(Default()); len(got) != 0 {
-		t.Errorf("the defaults ask for %v, which is not built", got)
-	}
-	all := everything()
-	want := []string{"limits.maxConnectionsPerUser"}
-	if diff := cmp.Diff(want, NotYet(all)); diff != "" {
-		t.Error(diff)
-	}
-}
-
 // FuzzParse holds that any file gives settings that can be written and read again, or one line. Seeds are in testdata/fuzz/FuzzParse.
 func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, file []byte) {

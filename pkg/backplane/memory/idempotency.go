@@ -36,7 +36,7 @@ func (s *shard) answer(seed maphash.Seed, m *backplane.Message) (end outcome, re
 		return outcome{err: backplane.ErrConflict}, true
 	}
 	end = outcome{receipt: first.receipt}
-	if m.Keep != nil {
+	if m.Keep != nil && first.receipt.Offset > 0 {
 		end.err = confirmedBy(m.Keep)
 	}
 	return end, true

@@ -114,7 +114,7 @@ func (b *Backplane) record(s *shard, m *backplane.Message) (*backplane.Message, 
 	b.startSweeping()
 	now := time.Now()
 	placed, end := withoutPosition(m), outcome{}
-	if m.Keep != nil {
+	if m.Keep != nil && (!m.Keep.OnlySeen || s.remembers(m.Target, now)) {
 		end.receipt = s.life(m.Target, now).append(m, now)
 		end.err = confirmedBy(m.Keep)
 		kept := *m
@@ -172,6 +172,14 @@ func (s *shard) expire(now time.Time) {
 	}
 	if len(s.logs) == 0 {
 		s.logs = nil
+	}
+	for target, u := range s.users {
+		if len(u.connections) == 0 && !now.Before(u.seenUntil) {
+			delete(s.users, target)
+		}
+	}
+	if len(s.users) == 0 {
+		s.users = nil
 	}
 	s.forget(now)
 }

@@ -58,6 +58,7 @@ var (
 	_ backplane.Backplane = (*Backplane)(nil)
 	_ backplane.Log       = (*Backplane)(nil)
 	_ backplane.Presence  = (*Backplane)(nil)
+	_ backplane.Users     = (*Backplane)(nil)
 	_ backplane.Registry  = (*Backplane)(nil)
 )
 
@@ -67,6 +68,7 @@ type shard struct {
 	topics   map[backplane.Target]*topic
 	logs     map[backplane.Target]*log
 	rosters  map[backplane.Target]*roster
+	users    map[backplane.Target]*user
 	keys     map[key]remembered
 	expiring []remembering // the keys, soonest first
 }

@@ -15,6 +15,7 @@ func TestContract(t *testing.T) {
 	backplanetest.Run(t, open)
 	backplanetest.RunLog(t, open)
 	backplanetest.RunPresence(t, open)
+	backplanetest.RunUsers(t, open)
 }
 
 func TestAMessageIsDeliveredAndConfirmedWhenPublishReturns(t *testing.T) {

@@ -116,17 +116,28 @@ func (r *logRequest) command(verb, replicationID string, channel, envelope []byt
 		}
 	case r.keep == nil:
 		return []any{"EVALSHA", onceScript.Hash(), 1, once, channel, verb, envelope, r.fingerprint, r.id, window}
-	case r.once == "":
-		return []any{
-			"EVALSHA", appendScript.Hash(), 2, log, meta, channel, verb, r.writer.id, r.sequence, replicationID,
-			r.keep.Size, r.keep.MaxBytes, r.keep.TTL.Milliseconds(), envelope,
-		}
-	default:
-		return []any{
-			"EVALSHA", appendScript.Hash(), 3, log, meta, once, channel, verb, r.writer.id, r.sequence, replicationID,
-			r.keep.Size, r.keep.MaxBytes, r.keep.TTL.Milliseconds(), envelope, r.fingerprint, r.id, window,
-		}
 	}
+	keys, script := []any{log, meta}, appendScript
+	if r.once != "" {
+		keys = append(keys, once)
+	}
+	if r.keep.OnlySeen {
+		keys, script = append(keys, r.tag+":seen"), appendSeenScript
+	}
+	command := append([]any{"EVALSHA", script.Hash(), len(keys)}, keys...)
+	command = append(command, channel, verb, r.writer.id, r.sequence, replicationID,
+		r.keep.Size, r.keep.MaxBytes, r.keep.TTL.Milliseconds(), envelope)
+	if r.once != "" {
+		command = append(command, r.fingerprint, r.id, window)
+	}
+	if r.keep.OnlySeen {
+		again := ""
+		if r.sent {
+			again = "again"
+		}
+		command = append(command, again)
+	}
+	return command
 }
 
 // verdict is what append.lua and once.lua found; their comments say more.

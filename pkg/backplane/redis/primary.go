@@ -15,6 +15,8 @@ import (
 var (
 	//go:embed lua/epoch.lua
 	epochLua string
+	//go:embed lua/seen.lua
+	seenLua string
 	//go:embed lua/append.lua
 	appendLua string
 	//go:embed lua/once.lua
@@ -23,8 +25,10 @@ var (
 	readLua string
 
 	appendScript = goredis.NewScript(epochLua + appendLua)
-	onceScript   = goredis.NewScript(onceLua)
-	readScript   = goredis.NewScript(epochLua + readLua)
+	// appendSeenScript keeps only for users who have been seen.
+	appendSeenScript = goredis.NewScript(epochLua + seenLua + appendLua)
+	onceScript       = goredis.NewScript(onceLua)
+	readScript       = goredis.NewScript(epochLua + readLua)
 )
 
 // noReplication stands for the replication id of an embedded server, which has none and can have no replicas.
@@ -44,7 +48,7 @@ func (l *link) prepareLogs(ctx context.Context, every time.Duration) error {
 		return err
 	}
 	if l.replicationID == "" {
-		for _, script := range slices.Concat([]*goredis.Script{appendScript, onceScript, readScript}, presenceScripts, registryScripts) {
+		for _, script := range slices.Concat([]*goredis.Script{appendScript, appendSeenScript, onceScript, readScript}, presenceScripts, registryScripts, limitScripts) {
 			if err := script.Load(ctx, l.client).Err(); err != nil {
 				return fmt.Errorf("load a script into Redis: %w", err)
 			}

@@ -2,7 +2,7 @@
 --
 -- KEYS[3] once  only with an idempotency key: fingerprint, epoch, offset and message id of the first publication
 -- ARGV    1 channel  2 PUBLISH or SPUBLISH  3 writer  4 sequence  5 replication id  6 size  7 bytes (0: no bound)  8 TTL, ms
---         9 envelope;  with KEYS[3]: 10 fingerprint  11 message id  12 window, ms
+--         9 envelope;  with once: 10 fingerprint  11 message id  12 window, ms
 -- Returns A epoch offset             it was appended
 --         S epoch offset             the writer's sequence is not newer than its newest; offset is where the envelope is, or 0
 --         D epoch offset message_id  the idempotency key was seen with the same data
@@ -23,6 +23,7 @@ local function body_length(entry)
   return #entry - 4 - (n - 128) - 128 * string.byte(entry, 4)
 end
 
+local once = ARGV[12] and KEYS[3]
 local writer, sequence, envelope = 'w:' .. ARGV[3], tonumber(ARGV[4]), ARGV[9]
 local meta, offset = life(ARGV[5], ARGV[3] .. '-' .. ARGV[4], 'b', writer)
 local epoch = meta[1]
@@ -35,8 +36,8 @@ if meta[5] and sequence <= tonumber(meta[5]) then
   end
   return 'S ' .. epoch .. ' 0'
 end
-if KEYS[3] then
-  local first = redis.call('GET', KEYS[3])
+if once then
+  local first = redis.call('GET', once)
   if first then
     if string.sub(first, 1, #ARGV[10]) ~= ARGV[10] then
       return 'C'
@@ -85,8 +86,8 @@ if added > 0 and redis.call('HLEN', KEYS[2]) % 64 == 0 then
     end
   end
 end
-if KEYS[3] then
-  redis.call('SET', KEYS[3], ARGV[10] .. ' ' .. epoch .. ' ' .. position .. ' ' .. ARGV[11], 'PX', ARGV[12])
+if once then
+  redis.call('SET', once, ARGV[10] .. ' ' .. epoch .. ' ' .. position .. ' ' .. ARGV[11], 'PX', ARGV[12])
 end
 redis.call(ARGV[2], ARGV[1], '\2' .. epoch .. ':' .. position .. ':' .. envelope)
 return 'A ' .. epoch .. ' ' .. position
