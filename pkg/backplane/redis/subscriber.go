@@ -40,6 +40,8 @@ type subscriber struct {
 	seen uint64
 
 	current currentLink
+	// told is true once the sink was told that subscriptions were lost, until others are made. That goroutine's too.
+	told bool
 }
 
 // subscriptionCommands are the names of the commands that subscribe and unsubscribe.
@@ -102,10 +104,23 @@ func (s *subscriber) pause(ctx context.Context, d time.Duration) {
 
 // handOver gives what belongs to other shards now to them. Only the goroutine that receives calls it: nothing is being delivered.
 func (s *subscriber) handOver() {
-	if s.router.version.Load() != s.seen && s.router.handOverSubscriptions(s) {
-		s.counters.interruptions.Add(1)
-		s.sink.Interrupted()
+	if s.router.version.Load() == s.seen {
+		return
 	}
+	if s.router.handOverSubscriptions(s) {
+		s.interrupted()
+	}
+	s.told = false
+}
+
+// interrupted tells the sink, once for all subscriptions that are lost together.
+func (s *subscriber) interrupted() {
+	if s.told {
+		return
+	}
+	s.told = true
+	s.counters.interruptions.Add(1)
+	s.sink.Interrupted()
 }
 
 // subscriberLink is one life of the subscriber's connection.
@@ -169,7 +184,11 @@ func (s *subscriber) receive(l *subscriberLink) (wasUp bool, err error) {
 		case pushSubscribed:
 			s.subscribed(received.channel)
 		case pushUnsubscribed:
-			if s.subscriptions.unsubscribed(received.channel) {
+			changed, taken := s.subscriptions.unsubscribed(received.channel)
+			if taken {
+				s.interrupted()
+			}
+			if changed {
 				s.poke()
 			}
 		case pushPong:
@@ -235,6 +254,7 @@ func (s *subscriber) deliverChanges(m *backplane.Message, room backplane.Target,
 
 // subscribed takes a confirmation of Redis and tells the sink.
 func (s *subscriber) subscribed(channel []byte) {
+	s.told = false
 	sub, since, changed := s.subscriptions.subscribed(channel)
 	if sub != nil {
 		s.counters.subscribeWait(time.Since(since))

@@ -200,18 +200,19 @@ func (s *subscriptions) told(sub *subscription) (changed bool) {
 	return true
 }
 
-// unsubscribed takes a confirmation of Redis, or the news that Redis has ended a subscription by itself, and says whether
-// there may be commands to send.
-func (s *subscriptions) unsubscribed(channel []byte) (changed bool) {
+// unsubscribed takes a confirmation of Redis, or the news that Redis has ended a subscription by itself. changed says whether
+// there may be commands to send, taken that it was one that is wanted: Redis does that when a slot moves.
+func (s *subscriptions) unsubscribed(channel []byte) (changed, taken bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sub := s.byChannel[string(channel)]
 	if sub == nil || sub.state == absent || sub.state == subscribing {
-		return false
+		return false, false
 	}
+	taken = sub.wanted && sub.state == present
 	sub.state = absent
 	s.change(sub)
-	return true
+	return true, taken
 }
 
 // deliverable returns the subscription of a channel that messages are wanted of, or nil.

@@ -292,3 +292,21 @@ func (c *Cluster) await(what string, ok func() bool) {
 		}
 	}
 }
+
+// Offset returns how far a server is in the replication of its shard.
+func (c *Cluster) Offset(s *Server) int {
+	c.t.Helper()
+	for line := range strings.Lines(c.text(s, "INFO", "replication")) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name == "slave_repl_offset" {
+			offset, _ := strconv.Atoi(value)
+			return offset // a replica has both
+		}
+		if name == "master_repl_offset" && !strings.Contains(c.text(s, "INFO", "replication"), "role:slave") {
+			offset, _ := strconv.Atoi(value)
+			return offset
+		}
+	}
+	c.t.Fatalf("%s does not say how far its replication is", s.Addr)
+	return 0
+}
