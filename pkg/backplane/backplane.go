@@ -8,6 +8,7 @@ package backplane
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Kind tells rooms from users: the two name spaces that messages are addressed in.
@@ -48,6 +49,10 @@ type Message struct {
 	// Changes says who came to the room and who left it; there is no Body then. Only a backplane that is a Presence sets it, on
 	// delivery; it has no place in a publication.
 	Changes []Member
+
+	// Deadline is by when the publication must be confirmed or end as unavailable, for one that has waited already; zero, or later
+	// than the publish timeout from now: after that. It is for publishing only.
+	Deadline time.Time
 
 	// The rest is for publishing only, and only for a backplane that is a Log; the others ignore it.
 
@@ -100,7 +105,7 @@ type Backplane interface {
 	// Start connects in the background and delivers to the sink until Close. It is called once, before any other method.
 	Start(Sink)
 	// Publish sends m to every process subscribed to its target and tells done when the store has confirmed, at the latest
-	// after the publish timeout (2 s). Publications of one goroutine to one target keep their order. m.Body is borrowed
+	// after the publish timeout (2 s), or at m.Deadline. Publications of one goroutine to one target keep their order. m.Body is borrowed
 	// until done is told; m itself only until Publish returns. done may be told, and the sink be given the message, before
 	// Publish returns: hold no lock that they take.
 	Publish(m *Message, done Confirmation)

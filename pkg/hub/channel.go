@@ -26,8 +26,7 @@ type channel struct {
 	// live is set by the first confirmation of the subscription.
 	live    bool
 	waiting []*Membership // those with something in their waiting
-	held    []heldPublication
-	holdEnd *time.Timer
+	held    hold
 
 	pending      []batch
 	pendingBytes int       // in the buffers of pending
@@ -49,8 +48,7 @@ type Membership struct {
 	gone     bool     // ended before the client became a member
 	waiting  []func() // called in order once the channel is live, or when the membership ends
 	place    int      // in channel.waiting, while there is something in waiting
-	held     []heldPublication
-	holdEnd  *time.Timer
+	held     hold
 
 	// entering says that the client's place in the channel's log is not known yet; held waits for it. It is cleared with channel.mu held.
 	entering atomic.Bool
@@ -181,11 +179,12 @@ func (ch *channel) membersLocked() []*Client {
 // maxWaiting bounds what one membership may wait for: more than a client that waits for its acks ever asks for.
 const maxWaiting = 64
 
-// whenLive calls f once the subscription is confirmed: everything published from then on is delivered. It is also called when
-// the membership ends before. whenLive returns false if too many wait already.
+// whenLive calls f once the subscription is confirmed, on a link that is not known to be broken: everything published from then on is
+// delivered. It is also called when the membership ends before. whenLive returns false if too many wait already.
 func (ch *channel) whenLive(m *Membership, f func()) bool {
 	ch.mu.Lock()
-	if ch.live {
+	// A link that breaks after this look is back before those who wait are called, since that takes the lock.
+	if ch.live && (ch.hub.liveness == nil || ch.hub.liveness.IsLive(ch.target)) {
 		ch.mu.Unlock()
 		f()
 		return true
@@ -225,14 +224,11 @@ func (ch *channel) goLive() {
 		for len(ch.waiting) > 0 {
 			waiting = append(waiting, ch.takeWaitingLocked(ch.waiting[len(ch.waiting)-1])...)
 		}
-		held := ch.held
-		ch.waiting, ch.held = nil, nil
+		held := ch.held.take()
+		ch.waiting = nil
 		if len(waiting)+len(held) == 0 {
 			ch.live = true
-			if ch.holdEnd != nil {
-				ch.holdEnd.Stop()
-				ch.holdEnd = nil
-			}
+			ch.held.stop()
 			ch.mu.Unlock()
 			return
 		}

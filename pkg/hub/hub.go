@@ -41,6 +41,7 @@ type Hub struct {
 	backplane      backplane.Backplane
 	log            backplane.Log      // nil: the backplane keeps no messages
 	presence       backplane.Presence // nil: the backplane does not know who is in a room
+	liveness       backplane.Liveness // nil: links do not break
 	linger         time.Duration
 	holdTimeout    time.Duration
 	sendQueueBytes func() int
@@ -97,6 +98,7 @@ func New(o Options) *Hub {
 		seed: maphash.MakeSeed(), recoveries: make(chan struct{}, recoveriesAtOnce)}
 	h.log, _ = o.Backplane.(backplane.Log)
 	h.presence, _ = o.Backplane.(backplane.Presence)
+	h.liveness, _ = o.Backplane.(backplane.Liveness)
 	h.running, h.stop = context.WithCancel(context.Background())
 	if h.sendQueueBytes == nil {
 		h.sendQueueBytes = func() int { return 1 << 20 }

@@ -2,23 +2,16 @@ package hub
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/wscluster/wscluster/pkg/backplane"
 )
-
-// heldPublication waits for the subscription of its own target. A member that publishes right after its join must get its
-// own message, so the publication may not overtake the subscription.
-type heldPublication struct {
-	message backplane.Message
-	done    backplane.Confirmation
-}
 
 // maxHeld bounds the publications that wait in one channel; those over it are unavailable at once.
 const maxHeld = 1024
 
 // Publish passes m on to the backplane, on the terms of backplane.Publish. If this process is still subscribing to the
-// target, it waits for that, at most for the hold timeout.
+// target, it waits for that: a member that publishes right after its join must get its own message, so the publication may not
+// overtake the subscription. All waiting together takes the hold timeout at most.
 func (h *Hub) Publish(m *backplane.Message, done backplane.Confirmation) {
 	if ch := h.find(m.Target); ch != nil && ch.holdBack(m, done) {
 		return
@@ -54,16 +47,11 @@ func (m *Membership) holdBack(message *backplane.Message, done backplane.Confirm
 		ch.mu.Unlock()
 		return false
 	}
-	if len(m.held) == maxHeldOfMember {
-		ch.mu.Unlock()
-		done.Published(backplane.Receipt{}, errTooManyHeld)
-		return true
-	}
-	m.held = append(m.held, heldPublication{*message, done})
-	if m.holdEnd == nil {
-		m.holdEnd = time.AfterFunc(ch.hub.holdTimeout, m.failHeld)
-	}
+	held := m.held.add(message, done, maxHeldOfMember, ch.hub.holdTimeout, m.failHeld)
 	ch.mu.Unlock()
+	if !held {
+		done.Published(backplane.Receipt{}, errTooManyHeld)
+	}
 	return true
 }
 
@@ -71,10 +59,9 @@ func (m *Membership) holdBack(message *backplane.Message, done backplane.Confirm
 func (m *Membership) failHeld() {
 	ch := m.channel
 	ch.mu.Lock()
-	held := m.held
-	m.held, m.holdEnd = nil, nil
+	due := m.held.takeDue(m.failHeld)
 	ch.mu.Unlock()
-	for _, p := range held {
+	for _, p := range due {
 		p.done.Published(backplane.Receipt{}, fmt.Errorf("%w: the room's log cannot be read", backplane.ErrUnavailable))
 	}
 }
@@ -84,14 +71,10 @@ func (m *Membership) entered() {
 	ch := m.channel
 	for {
 		ch.mu.Lock()
-		held := m.held
-		m.held = nil
+		held := m.held.take()
 		if len(held) == 0 {
 			m.entering.Store(false)
-			if m.holdEnd != nil {
-				m.holdEnd.Stop()
-				m.holdEnd = nil
-			}
+			m.held.stop()
 			ch.mu.Unlock()
 			return
 		}
@@ -109,26 +92,20 @@ func (ch *channel) holdBack(m *backplane.Message, done backplane.Confirmation) b
 		ch.mu.Unlock()
 		return false
 	}
-	if len(ch.held) == maxHeld {
-		ch.mu.Unlock()
-		done.Published(backplane.Receipt{}, fmt.Errorf("%w: too many messages wait for the subscription", backplane.ErrUnavailable))
-		return true
-	}
-	ch.held = append(ch.held, heldPublication{*m, done})
-	if ch.holdEnd == nil {
-		ch.holdEnd = time.AfterFunc(ch.hub.holdTimeout, ch.failHeld)
-	}
+	held := ch.held.add(m, done, maxHeld, ch.hub.holdTimeout, ch.failHeld)
 	ch.mu.Unlock()
+	if !held {
+		done.Published(backplane.Receipt{}, fmt.Errorf("%w: too many messages wait for the subscription", backplane.ErrUnavailable))
+	}
 	return true
 }
 
 // failHeld answers what has waited for too long.
 func (ch *channel) failHeld() {
 	ch.mu.Lock()
-	held := ch.held
-	ch.held, ch.holdEnd = nil, nil
+	due := ch.held.takeDue(ch.failHeld)
 	ch.mu.Unlock()
-	for _, p := range held {
+	for _, p := range due {
 		p.done.Published(backplane.Receipt{}, fmt.Errorf("%w: this gateway's subscription is not confirmed", backplane.ErrUnavailable))
 	}
 }

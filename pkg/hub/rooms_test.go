@@ -31,6 +31,8 @@ type manual struct {
 	mu    sync.Mutex
 	calls []string
 	wait  []backplane.Confirmation
+	// latest is the deadline of the last message published.
+	latest time.Time
 }
 
 func (m *manual) note(format string, args ...any) {
@@ -49,6 +51,7 @@ func (m *manual) Publish(message *backplane.Message, done backplane.Confirmation
 	m.note("publish %s", message.Body)
 	m.mu.Lock()
 	m.wait = append(m.wait, done)
+	m.latest = message.Deadline
 	m.mu.Unlock()
 }
 
@@ -216,6 +219,40 @@ func TestAJoinIsDoneWhenItsSubscriptionIsConfirmed(t *testing.T) {
 	}
 }
 
+// breakable is a manual backplane whose links break.
+type breakable struct {
+	manual
+	live atomic.Bool
+}
+
+func (b *breakable) IsLive(backplane.Target) bool { return b.live.Load() }
+
+func TestAJoinOfARoomWhoseLinkIsBrokenIsDoneWhenItIsBack(t *testing.T) {
+	plane := &breakable{}
+	h := newHub(t, plane)
+	a, b := arrive(h, "a", "alice"), arrive(h, "b", "bob")
+	done := 0
+	h.Join(&a.Client, "lobby", hub.Unseen, func() { done++ })
+	plane.live.Store(true)
+	h.Subscribed(lobby())
+	h.Join(&a.Client, "lobby", hub.Unseen, func() { done++ })
+	if done != 2 {
+		t.Fatalf("%d of 2 joins were done while the link was fine", done)
+	}
+	plane.live.Store(false)
+	h.Interrupted()
+	h.Join(&b.Client, "lobby", hub.Unseen, func() { done++ })
+	h.Join(&a.Client, "lobby", hub.Unseen, func() { done++ })
+	if done != 2 {
+		t.Errorf("%d joins were done while the link was broken", done-2)
+	}
+	plane.live.Store(true)
+	h.Subscribed(lobby())
+	if done != 4 {
+		t.Errorf("%d of 2 joins were done when the link was back", done-2)
+	}
+}
+
 func TestAJoinThatIsLeftBeforeItsSubscriptionIsConfirmedIsDoneOnce(t *testing.T) {
 	for name, end := range map[string]func(*hub.Hub, *hub.Client){
 		"left":         func(h *hub.Hub, c *hub.Client) { h.Leave(c, []byte("lobby")) },
@@ -302,9 +339,11 @@ func TestAPublishWaitsForTheSubscriptionOfItsOwnRoom(t *testing.T) {
 		if len(failed()) != 1 || !errors.Is(failed()[0], backplane.ErrUnavailable) {
 			t.Fatalf("without a confirmation a publish got %v within 2.1 s, want that it is unavailable", failed())
 		}
+		held := time.Now()
 		for range 1024 {
 			publish(slow, "5")
 		}
+		wait(time.Second)
 		if len(failed()) > 1 {
 			t.Fatalf("not 1024 publishes wait: %v", failed()[1])
 		}
@@ -316,6 +355,9 @@ func TestAPublishWaitsForTheSubscriptionOfItsOwnRoom(t *testing.T) {
 		h.Subscribed(slow)
 		if got := plane.taken(); len(got) != 1024 {
 			t.Errorf("with the confirmation %d publishes went on, want 1024", len(got))
+		}
+		if got := plane.latest.Sub(held); got != 2*time.Second {
+			t.Errorf("a publish that has waited for 1 s may go on waiting until %v after it came, want 2 s altogether", got)
 		}
 		wait(time.Minute)
 		if len(failed()) != 2 {

@@ -90,12 +90,17 @@ func (b *Backplane) Publish(m *backplane.Message, done backplane.Confirmation) {
 	p.buf = append(p.buf, channelSuffix...)
 	p.split = len(p.buf)
 	p.buf = appendEnvelope(p.buf, m.Exclude, m.Body)
+	p.deadline = m.Deadline
 	b.enqueue(lane(b.names.spread(p.buf[:p.split], b.dialer.options.Publishers)), p, done)
 }
 
 // enqueue gives p to a publisher, or ends it when there is no room for it.
 func (b *Backplane) enqueue(to lane, p *publication, done backplane.Confirmation) {
-	p.deadline, p.done = time.Now().Add(b.dialer.options.Timing.Publish), done
+	latest := time.Now().Add(b.dialer.options.Timing.Publish)
+	if p.deadline.IsZero() || p.deadline.After(latest) {
+		p.deadline = latest
+	}
+	p.done = done
 	b.router.enqueue(to, p)
 }
 
@@ -126,6 +131,16 @@ func (b *Backplane) Unsubscribe(target backplane.Target) {
 			s.poke()
 		}
 	})
+}
+
+var _ backplane.Liveness = (*Backplane)(nil)
+
+// IsLive implements backplane.Liveness.
+func (b *Backplane) IsLive(target backplane.Target) (live bool) {
+	var buf [nameBuffer]byte
+	channel := b.names.appendChannel(buf[:0], target)
+	b.router.subscriber(b.subscriberOf(channel), b.names.slot(channel), func(s *subscriber) { live = s.subscriptions.isLive(channel) })
+	return live
 }
 
 func (b *Backplane) subscriberOf(channel []byte) lane {

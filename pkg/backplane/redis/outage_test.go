@@ -364,3 +364,44 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+func TestAPublicationThatHasWaitedElsewhereEndsAtItsOwnDeadline(t *testing.T) {
+	server := redistest.Start(t)
+	b, _ := start(t, Options{URL: server.URL()})
+	server.Kill()
+	awaitDown(t, b)
+	first := backplanetest.PublishAsync(t, b, text(room("a"), "new"))
+	waited := text(room("a"), "has waited")
+	waited.Deadline = time.Now().Add(500 * time.Millisecond)
+	second := backplanetest.PublishAsync(t, b, waited)
+	patient := text(room("a"), "asks for more than there is")
+	patient.Deadline = time.Now().Add(time.Hour)
+	third := backplanetest.PublishAsync(t, b, patient)
+	wantUnavailable(t, <-second, 400*time.Millisecond, 1900*time.Millisecond)
+	wantUnavailable(t, <-first, 1900*time.Millisecond, 3*time.Second)
+	wantUnavailable(t, <-third, 1900*time.Millisecond, 3*time.Second)
+}
+
+func TestATargetIsLiveWhileItsSubscriptionIsConfirmed(t *testing.T) {
+	server := redistest.Start(t)
+	b, sink := start(t, Options{URL: server.URL()})
+	if b.IsLive(room("a")) {
+		t.Error("a room that nobody has subscribed to is live")
+	}
+	b.Subscribe(room("a"))
+	sink.AwaitSubscribed(room("a"), 1)
+	if !b.IsLive(room("a")) || b.IsLive(room("b")) {
+		t.Errorf("after the confirmation the room is live: %v, another one: %v", b.IsLive(room("a")), b.IsLive(room("b")))
+	}
+	server.Kill()
+	await(t, "the room not to be live", func() bool { return !b.IsLive(room("a")) })
+	server.Restart()
+	sink.AwaitSubscribed(room("a"), 2)
+	if !b.IsLive(room("a")) {
+		t.Error("when the link is back the room is not live")
+	}
+	b.Unsubscribe(room("a"))
+	if b.IsLive(room("a")) {
+		t.Error("a room that is not wanted any more is live")
+	}
+}

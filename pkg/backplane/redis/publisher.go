@@ -18,6 +18,7 @@ const (
 
 var (
 	errClosed    = fmt.Errorf("%w: it is closed", backplane.ErrUnavailable)
+	errLate      = fmt.Errorf("%w: it has waited until too little time was left", backplane.ErrUnavailable)
 	errQueueFull = fmt.Errorf("%w: too much is waiting to be published", backplane.ErrUnavailable)
 )
 
@@ -254,14 +255,26 @@ func (p *publisher) suspect() {
 }
 
 // dropLate ends those of the batch whose deadline is before limit: too little time is left for an answer, and a pipeline is
-// given up at the deadline of its first publication.
+// given up at the earliest deadline of its publications.
 func (p *publisher) dropLate(limit time.Time) {
-	late := 0
-	for late < len(p.batch) && p.batch[late].deadline.Before(limit) {
-		p.end(p.batch[late], FailureNoLink, p.noLink())
-		late++
+	rest := p.batch[:0]
+	for _, publication := range p.batch {
+		if publication.deadline.Before(limit) {
+			p.end(publication, FailureNoLink, errLate)
+		} else {
+			rest = append(rest, publication)
+		}
 	}
-	if late > 0 {
-		p.batch = append(p.batch[:0], p.batch[late:]...)
+	p.batch = rest
+}
+
+// earliest returns the earliest deadline of the batch.
+func (p *publisher) earliest() time.Time {
+	due := p.batch[0].deadline
+	for _, publication := range p.batch[1:] {
+		if publication.deadline.Before(due) {
+			due = publication.deadline
+		}
 	}
+	return due
 }

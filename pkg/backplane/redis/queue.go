@@ -79,7 +79,7 @@ func (p *publication) release() {
 	if cap(p.buf) > keptBufferBytes {
 		p.buf = nil
 	}
-	p.buf, p.split, p.slot, p.asking, p.done, p.log, p.err, p.next = p.buf[:0], 0, 0, false, nil, nil, nil, nil
+	*p = publication{buf: p.buf[:0]}
 	publicationPool.Put(p)
 }
 
@@ -104,7 +104,7 @@ func (b *budget) give(size int64) {
 	b.messages.Add(-1)
 }
 
-// queue is a list of publications in the order of their deadlines. All methods are safe for concurrent use.
+// queue is a list of publications in the order in which they came, which is nearly that of their deadlines. All methods are safe for concurrent use.
 type queue struct {
 	// wake has room for one: there may be something to take, or the queue is closed.
 	wake chan struct{}
@@ -112,6 +112,8 @@ type queue struct {
 	mu          sync.Mutex
 	first, last *publication
 	closed      bool
+	// early says that a publication may have an earlier deadline than one before it: it waited elsewhere.
+	early bool
 	// ended says that nobody takes from the queue any more.
 	ended bool
 }
@@ -130,8 +132,9 @@ func (q *queue) push(p *publication) bool {
 	}
 	wasEmpty := q.first == nil
 	if wasEmpty {
-		q.first = p
+		q.first, q.early = p, false
 	} else {
+		q.early = q.early || p.deadline.Before(q.last.deadline)
 		q.last.next = p
 	}
 	q.last = p
@@ -172,7 +175,25 @@ func (q *queue) takeDue(dst []*publication, now time.Time) []*publication {
 		q.first, p.next = p.next, nil
 		dst = append(dst, p)
 	}
+	if q.early {
+		dst = append(dst, q.takeIf(func(p *publication) bool { return !p.deadline.After(now) })...)
+	}
 	return dst
+}
+
+// takeIf removes the publications that f chooses, in their order. The caller holds mu.
+func (q *queue) takeIf(f func(*publication) bool) (taken []*publication) {
+	q.last = nil
+	for at := &q.first; *at != nil; {
+		p := *at
+		if !f(p) {
+			q.last, at = p, &p.next
+			continue
+		}
+		*at, p.next = p.next, nil
+		taken = append(taken, p)
+	}
+	return taken
 }
 
 // putBack puts publications that take returned in front again.
@@ -191,8 +212,8 @@ func (q *queue) putBack(batch []*publication) {
 	}
 }
 
-// merge puts publications of other queues, which are in the order of their deadlines, between those that are here, and before
-// one of the same deadline. It says no when nobody takes from the queue any more.
+// merge puts publications of other queues between those that are here, by their deadlines, and in the order in which they are given.
+// It says no when nobody takes from the queue any more.
 func (q *queue) merge(batch []*publication) bool {
 	if len(batch) == 0 {
 		return true
@@ -212,6 +233,7 @@ func (q *queue) merge(batch []*publication) bool {
 			q.last = p
 		}
 	}
+	q.early = true // it costs only a longer look
 	q.mu.Unlock()
 	q.poke()
 	return true
@@ -221,17 +243,7 @@ func (q *queue) merge(batch []*publication) bool {
 func (q *queue) takeMoved(isElsewhere func(slot uint16) bool) (moved []*publication) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.last = nil
-	for at := &q.first; *at != nil; {
-		p := *at
-		if p.asking || !isElsewhere(p.slot) {
-			q.last, at = p, &p.next
-			continue
-		}
-		*at, p.next = p.next, nil
-		moved = append(moved, p)
-	}
-	return moved
+	return q.takeIf(func(p *publication) bool { return !p.asking && isElsewhere(p.slot) })
 }
 
 // end notes that nobody takes from the queue any more, unless there is something in it.

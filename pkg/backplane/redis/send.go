@@ -15,7 +15,7 @@ import (
 // send sends the batch in one write and ends each of it, or puts it back. An error means that the link cannot be used any
 // more.
 func (p *publisher) send(ctx context.Context, l *link, pipeline *pipeline) error {
-	due := p.batch[0].deadline
+	due := p.earliest()
 	if err := p.prepare(withDeadline(ctx, due), l); err != nil {
 		return err
 	}

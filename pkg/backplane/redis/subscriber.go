@@ -38,10 +38,10 @@ type subscriber struct {
 	moved chan struct{}
 	// seen is the version of the router's table that was followed. The goroutine's that receives.
 	seen uint64
-
-	current currentLink
 	// told is true once the sink was told that subscriptions were lost, until others are made. That goroutine's too.
 	told bool
+
+	current currentLink
 }
 
 // subscriptionCommands are the names of the commands that subscribe and unsubscribe.

@@ -215,6 +215,14 @@ func (s *subscriptions) unsubscribed(channel []byte) (changed, taken bool) {
 	return true, taken
 }
 
+// isLive says whether a channel is wanted and confirmed.
+func (s *subscriptions) isLive(channel []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := s.byChannel[string(channel)]
+	return sub != nil && sub.wanted && sub.state == present && !sub.renew
+}
+
 // deliverable returns the subscription of a channel that messages are wanted of, or nil.
 func (s *subscriptions) deliverable(channel []byte) *subscription {
 	s.mu.Lock()
