@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
 	"github.com/wscluster/wscluster/pkg/protocol"
@@ -27,15 +26,12 @@ func (g *Gateway) drain(hard context.Context) {
 		return
 	}
 	g.phase.Store(draining)
-	sessions := g.allSessions()
-	plan := planDrain(len(sessions), settings.Timeout, settings.Rate)
-	if plan.hurried {
-		g.metrics.drainHurried.Set(1)
-		g.logger.Warn("the drain timeout is too short for the drain rate: clients are sent away faster", "connections", len(sessions),
-			"timeout", settings.Timeout.String(), "rate", settings.Rate, "needed_timeout", (time.Duration(len(sessions))*time.Second/time.Duration(settings.Rate) + 2*moveGrace).String())
+	spread, grace := drainTimes(settings.Timeout)
+	leave := departures{
+		gateway: g, why: protocol.ReconnectDraining, reason: socket.Draining, rate: settings.Rate, grace: grace, end: time.Now().Add(spread),
 	}
-	g.move(hard, sessions, protocol.ReconnectDraining, socket.Draining, plan)
-	end := time.Now().Add(plan.grace)
+	leave.run(hard, g.allSessions())
+	end := time.Now().Add(grace)
 	for g.reactor.Open() > 0 && time.Now().Before(end) {
 		if !sleep(hard, 20*time.Millisecond) {
 			return
@@ -48,51 +44,11 @@ func (g *Gateway) drain(hard context.Context) {
 	g.logger.Info("drained")
 }
 
-// drainPlan says when each of some clients has to go.
-type drainPlan struct {
-	// spread is the time between the first client's turn and the last's.
-	spread time.Duration
-	// grace is the time from a client's turn to its close.
-	grace time.Duration
-	// hurried is true if spread is shorter than the rate asks for.
-	hurried bool
-}
-
-// planDrain spreads n reconnects by the rate (in clients a second). If the timeout, less the grace, is too short for that, the timeout wins.
-func planDrain(n int, timeout time.Duration, rate int) drainPlan {
-	p := drainPlan{grace: min(moveGrace, timeout/4)}
-	p.spread = time.Duration(n) * time.Second / time.Duration(max(1, rate))
-	if most := timeout - 2*p.grace; p.spread > most {
-		p.spread, p.hurried = most, true
-	}
-	return p
-}
-
-// move asks the sessions to reconnect, each at its own time within the plan's spread, and closes each after the grace. It
-// returns when the last was closed, or has gone by itself, or when ctx ends.
-func (g *Gateway) move(ctx context.Context, sessions []*session, why protocol.ReconnectReason, reason socket.Reason, plan drainPlan) {
-	start := time.Now()
-	rand.Shuffle(len(sessions), func(i, j int) { sessions[i], sessions[j] = sessions[j], sessions[i] })
-	turn := func(i int) time.Duration { return plan.spread * time.Duration(i) / time.Duration(len(sessions)) }
-	for i, s := range sessions {
-		s.moving.Store(true)
-		g.attendance.exit(s) // the connection that takes its place counts
-		delay := turn(i)
-		if gap := plan.spread / time.Duration(len(sessions)); gap > 0 {
-			delay += rand.N(gap) // no two clients at the same time, and no rhythm
-		}
-		s.send(func(dst []byte) []byte { return protocol.AppendReconnect(dst, why, delay.Milliseconds()) })
-	}
-	for i, s := range sessions {
-		wait := time.Until(start.Add(turn(i) + plan.grace))
-		for wait > 0 && g.present() > 0 {
-			if !sleep(ctx, min(wait, 50*time.Millisecond)) {
-				return
-			}
-			wait = time.Until(start.Add(turn(i) + plan.grace))
-		}
-		s.conn.Close(uint16(protocol.CloseRestart), "connect again", reason)
-	}
+// drainTimes divides the drain timeout: the last client's turn is after the spread at the latest, and each connection is closed
+// the grace after its turn.
+func drainTimes(timeout time.Duration) (spread, grace time.Duration) {
+	grace = min(moveGrace, timeout/4)
+	return timeout - 2*grace, grace
 }
 
 // sleep returns false if ctx ended first.

@@ -2,13 +2,12 @@ package gateway
 
 import (
 	"context"
-	"time"
 
 	"github.com/wscluster/wscluster/pkg/protocol"
 	"github.com/wscluster/wscluster/pkg/socket"
 )
 
-// shed asks up to count clients to connect anew, at the drain rate, and closes their old connections after the grace. It
+// shed asks up to count clients to connect anew, at the drain rate, which all gateways share, and closes their old connections after the grace. It
 // returns at once with the number of clients asked; those that are moving already are not asked again.
 func (g *Gateway) shed(count int) int {
 	var sessions []*session
@@ -23,8 +22,11 @@ func (g *Gateway) shed(count int) int {
 	if len(sessions) == 0 {
 		return 0
 	}
-	rate := g.settings.Drain.Rate
-	plan := drainPlan{spread: time.Duration(len(sessions)) * time.Second / time.Duration(rate), grace: moveGrace}
-	go g.move(context.Background(), sessions, protocol.ReconnectRebalancing, socket.Rebalancing, plan)
-	return len(sessions)
+	leave := departures{gateway: g, why: protocol.ReconnectRebalancing, reason: socket.Rebalancing, rate: g.settings.Drain.Rate, grace: moveGrace}
+	asked := len(sessions)
+	for _, s := range sessions {
+		s.moving.Store(true) // before another shed looks
+	}
+	go leave.run(context.Background(), sessions)
+	return asked
 }

@@ -23,7 +23,7 @@ var (
 	attendLua    string
 	attendScript = goredis.NewScript(attendLua)
 
-	limitScripts = []*goredis.Script{attendScript}
+	limitScripts = []*goredis.Script{attendScript, turnsScript}
 )
 
 var _ backplane.Users = (*Backplane)(nil)
