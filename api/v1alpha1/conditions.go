@@ -15,6 +15,8 @@ const (
 	ConditionGatewayReady = "GatewayReady"
 	// ConditionAutoscaling is present with spec.autoscaling, and True while the HorizontalPodAutoscaler can scale.
 	ConditionAutoscaling = "Autoscaling"
+	// ConditionDeliveryVerified is True while messages that every gateway sends to itself come back through every shard of Redis.
+	ConditionDeliveryVerified = "DeliveryVerified"
 	// ConditionInsecureAuth is present and True while anyone who reaches an exposed Service or Ingress can claim to be anybody.
 	ConditionInsecureAuth = "InsecureAuth"
 )
@@ -25,7 +27,7 @@ const (
 	ReasonAvailable = "Available"
 	// ReasonDegraded: clients can connect, but fewer pods are ready than wanted. (GatewayReady)
 	ReasonDegraded = "Degraded"
-	// ReasonSuspended: spec.replicas is 0. (Ready, GatewayReady)
+	// ReasonSuspended: spec.replicas is 0. (Ready, GatewayReady, DeliveryVerified)
 	ReasonSuspended = "Suspended"
 	// ReasonPending: not known yet, since the operator has not seen the object. (any, with status Unknown)
 	ReasonPending = "Pending"
@@ -72,6 +74,15 @@ const (
 	ReasonMetricsMissing = "MetricsMissing"
 	// ReasonCannotScale: the HorizontalPodAutoscaler cannot read or write the scale. (Autoscaling)
 	ReasonCannotScale = "CannotScale"
+
+	// ReasonVerified: the messages of all gateways to themselves come back. (DeliveryVerified)
+	ReasonVerified = "Verified"
+	// ReasonGatewayNotDelivering: those of some gateways do not come back, and those of others do. (DeliveryVerified)
+	ReasonGatewayNotDelivering = "GatewayNotDelivering"
+	// ReasonNothingDelivered: those of no gateway come back; it is Redis, or what all share on the way there. (DeliveryVerified)
+	ReasonNothingDelivered = "NothingDelivered"
+	// ReasonNotObserved: gateways that run cannot be asked. (DeliveryVerified, with status Unknown)
+	ReasonNotObserved = "NotObserved"
 
 	// ReasonExposedWithoutTokens: auth.type is not JWT and the Service or an Ingress is open to the outside. (InsecureAuth)
 	ReasonExposedWithoutTokens = "ExposedWithoutTokens"

@@ -15,6 +15,7 @@ var announced = []struct {
 }{
 	{v1alpha1.ConditionReady, metav1.ConditionTrue},
 	{v1alpha1.ConditionStalled, metav1.ConditionFalse},
+	{v1alpha1.ConditionDeliveryVerified, metav1.ConditionTrue},
 	{v1alpha1.ConditionInsecureAuth, metav1.ConditionFalse},
 }
 

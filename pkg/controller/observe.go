@@ -24,6 +24,8 @@ type observation struct {
 	// publicService tells where a load balancer listens.
 	publicService *corev1.Service
 	autoscaler    *autoscalingv2.HorizontalPodAutoscaler
+	// fleet is what the gateways say of themselves; it may be some seconds old.
+	fleet fleetView
 	// missingSecrets are sentences on Secrets that the spec names and that are not there.
 	missingSecrets []string
 	// err is what could not be read; the rest holds nevertheless.
@@ -72,6 +74,7 @@ func (r *Reconciler) observe(ctx context.Context, v *visit) {
 		seen.autoscaler, err = get[autoscalingv2.HorizontalPodAutoscaler](ctx, r.Client, cluster.Namespace, manifests.GatewayName(cluster))
 		note("the HorizontalPodAutoscaler", err)
 	}
+	seen.fleet = r.fleet.view(client.ObjectKeyFromObject(cluster))
 	seen.missingSecrets, err = r.missingSecrets(ctx, cluster)
 	note("the Secrets that the spec names", err)
 	seen.err = errors.Join(errs...)

@@ -44,6 +44,10 @@ type Reconciler struct {
 	// Events records what people want to know of.
 	Events events.EventRecorder
 
+	// fleet reads what the gateways carry. Tests are less patient than its zero timing, which stands for the default.
+	fleet       *fleetWatch
+	fleetTiming fleetTiming
+
 	// types tells which fields of an object an apply configuration sets; see drift.go.
 	types managedfields.TypeConverter
 }

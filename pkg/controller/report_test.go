@@ -22,7 +22,7 @@ import (
 
 func TestEveryConditionIsThereFromTheFirstVisit(t *testing.T) {
 	cluster := create(t, newNamespace(t), "{}")
-	for _, kind := range []string{"Ready", "Progressing", "Stalled", "RedisReady", "GatewayReady"} {
+	for _, kind := range []string{"Ready", "Progressing", "Stalled", "RedisReady", "GatewayReady", "DeliveryVerified"} {
 		condition := meta.FindStatusCondition(cluster.Status.Conditions, kind)
 		if condition == nil {
 			t.Errorf("no condition %s after the first report: %+v", kind, cluster.Status.Conditions)

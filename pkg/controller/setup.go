@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/wscluster/wscluster/api/v1alpha1"
 	"github.com/wscluster/wscluster/pkg/manifests"
@@ -62,9 +64,13 @@ func CacheOptions(namespaces []string) cache.Options {
 }
 
 // SetupWithManager starts watching. A WebSocketCluster is looked at when its spec changes, when an object that it owns changes
-// in any way, and when one of its pods changes in a way that the status speaks of. Its own status writes lead to nothing.
+// in any way, when one of its pods changes in a way that the status speaks of, and when its gateways say something new. Its own status writes lead to nothing.
 func (r *Reconciler) SetupWithManager(manager ctrl.Manager) error {
 	r.types = applyconfigurations.NewTypeConverter(manager.GetScheme())
+	r.fleet = newFleetWatch(r.Client, cmp.Or(r.fleetTiming, fleetTiming{fleetInterval, countsPause}))
+	if err := manager.Add(r.fleet); err != nil {
+		return err
+	}
 	b := ctrl.NewControllerManagedBy(manager).
 		Named("websocketcluster").
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency}).
@@ -78,6 +84,7 @@ func (r *Reconciler) SetupWithManager(manager ctrl.Manager) error {
 		b = b.Owns(object)
 	}
 	return b.
+		WatchesRawSource(source.Channel(r.fleet.news, &handler.EnqueueRequestForObject{})).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(clusterOfPod), builder.WithPredicates(podChanges)).
 		Complete(r)
 }

@@ -39,6 +39,7 @@ func newStatus(v *visit) v1alpha1.WebSocketClusterStatus {
 	} else if v.seen.err == nil {
 		status.Replicas, status.ReadyReplicas, status.UpdatedReplicas = 0, 0, 0
 	}
+	status.Connections, status.Rooms = v.seen.fleet.counts()
 	status.Endpoint = endpoint(cluster, v.seen.publicService)
 	status.APIEndpoint = apiEndpoint(cluster)
 
@@ -69,6 +70,7 @@ var conditionOrder = []string{
 	v1alpha1.ConditionRedisReady,
 	v1alpha1.ConditionGatewayReady,
 	v1alpha1.ConditionAutoscaling,
+	v1alpha1.ConditionDeliveryVerified,
 	v1alpha1.ConditionInsecureAuth,
 }
 
@@ -96,11 +98,12 @@ func newConditions(v *visit) map[string]verdict {
 	redis := redisReady(v)
 	stalled := stalled(v)
 	conditions := map[string]verdict{
-		v1alpha1.ConditionGatewayReady: gateway,
-		v1alpha1.ConditionRedisReady:   redis,
-		v1alpha1.ConditionReady:        ready(redis, gateway),
-		v1alpha1.ConditionStalled:      stalled,
-		v1alpha1.ConditionProgressing:  progressing(v, stalled),
+		v1alpha1.ConditionGatewayReady:     gateway,
+		v1alpha1.ConditionRedisReady:       redis,
+		v1alpha1.ConditionReady:            ready(redis, gateway),
+		v1alpha1.ConditionStalled:          stalled,
+		v1alpha1.ConditionProgressing:      progressing(v, stalled),
+		v1alpha1.ConditionDeliveryVerified: deliveryVerified(v.cluster, v.seen.fleet),
 	}
 	if v.cluster.Spec.Autoscaling != nil {
 		conditions[v1alpha1.ConditionAutoscaling] = autoscaling(v)

@@ -42,6 +42,9 @@ var (
 	assets     string
 )
 
+// testTiming has the gateways asked often.
+var testTiming = fleetTiming{interval: 200 * time.Millisecond, pause: 2 * time.Second}
+
 var testRelease = manifests.Release{GatewayImage: "example.com/gateway:test", RedisImage: "example.com/redis:test"}
 
 func TestMain(m *testing.M) {
@@ -158,7 +161,7 @@ func startOperator(ctx context.Context, config *rest.Config) (<-chan error, erro
 	}
 	operator = &Reconciler{
 		Client: manager.GetClient(), Live: manager.GetAPIReader(),
-		Release: testRelease, Events: manager.GetEventRecorder(Name),
+		Release: testRelease, Events: manager.GetEventRecorder(Name), fleetTiming: testTiming,
 	}
 	if err := operator.SetupWithManager(manager); err != nil {
 		return nil, err
@@ -197,7 +200,7 @@ func newNamespace(t *testing.T) string {
 }
 
 // patience bounds every wait for the operator.
-const patience = 15 * time.Second
+const patience = 45 * time.Second
 
 // eventually calls check until it returns "", which it must within patience; what it returns last is the failure.
 func eventually(t *testing.T, what string, check func() string) {

@@ -33,8 +33,9 @@ const (
 	redisPasswordKey = "password"
 	redisACLKey      = "users.acl"
 	// APIKeyKey is the entry with one server API key a line.
-	APIKeyKey   = "api-key"
-	opsTokenKey = "token"
+	APIKeyKey = "api-key"
+	// OpsTokenKey is the entry with the token of the guarded ops endpoints.
+	OpsTokenKey = "token"
 )
 
 // RedisUser is the user that gateways log in as at a Redis made by the operator. It may touch only keys and channels with the
@@ -43,7 +44,7 @@ const RedisUser = "gateway"
 
 // NeededCredentials lists the credentials that the cluster needs and where each is kept; the slots point into credentials.
 func NeededCredentials(cluster *v1alpha1.WebSocketCluster, credentials *Credentials) []CredentialSlot {
-	slots := []CredentialSlot{{OpsName(cluster), opsTokenKey, &credentials.OpsToken}}
+	slots := []CredentialSlot{{OpsName(cluster), OpsTokenKey, &credentials.OpsToken}}
 	if cluster.Spec.Redis.Type == v1alpha1.RedisStandalone {
 		slots = append(slots, CredentialSlot{RedisName(cluster), redisPasswordKey, &credentials.RedisPassword})
 	}
@@ -87,7 +88,7 @@ func hasOwnAPIKey(cluster *v1alpha1.WebSocketCluster) bool {
 }
 
 func (b builder) opsSecret() Object {
-	return b.secret(OpsName(b.cluster), ComponentGateway, map[string]string{opsTokenKey: b.credentials.OpsToken})
+	return b.secret(OpsName(b.cluster), ComponentGateway, map[string]string{OpsTokenKey: b.credentials.OpsToken})
 }
 
 func (b builder) apiKeySecret() Object {

@@ -127,7 +127,7 @@ func sets(env []corev1.EnvVar, name string) bool {
 func (b builder) gatewayVolume() *core.VolumeApplyConfiguration {
 	sources := []*core.VolumeProjectionApplyConfiguration{
 		projectConfigMap(GatewayName(b.cluster), settingsFileName),
-		projectSecret(OpsName(b.cluster), [2]string{opsTokenKey, opsTokenFile}),
+		projectSecret(OpsName(b.cluster), [2]string{OpsTokenKey, opsTokenFile}),
 	}
 	if b.cluster.Spec.API.Mode == v1alpha1.ModeEnabled {
 		sources = append(sources, projectSecret(APIKeySecretName(b.cluster), [2]string{APIKeyKey, apiKeyFile}))

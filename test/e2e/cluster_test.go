@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wscluster/wscluster/api/v1alpha1"
@@ -64,6 +65,26 @@ func (f fleet) get(ctx context.Context) (*v1alpha1.WebSocketCluster, error) {
 
 func (f fleet) meta() metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: f.namespace, Name: f.name}
+}
+
+// awaitVerified waits until the operator has seen that messages come back to every gateway, and has counted the connections.
+func (f fleet) awaitVerified(ctx context.Context, t *testing.T, connections int64) {
+	t.Helper()
+	eventually(ctx, t, "the status says that messages are delivered, and to how many", func() error {
+		object, err := f.get(ctx)
+		if err != nil {
+			return err
+		}
+		verified := meta.FindStatusCondition(object.Status.Conditions, v1alpha1.ConditionDeliveryVerified)
+		if verified == nil || verified.Status != metav1.ConditionTrue {
+			return fmt.Errorf("DeliveryVerified is %+v", verified)
+		}
+		if got, rooms := ptr.Deref(object.Status.Connections, -1), ptr.Deref(object.Status.Rooms, -1); got != connections || rooms < 1 {
+			return fmt.Errorf("status.connections is %d and status.rooms %d; want %d and some", got, rooms, connections)
+		}
+		return nil
+	})
+	kubectl(ctx, t, "wait", "--namespace", f.namespace, "--for=condition=DeliveryVerified", "--timeout=10s", "wsc/"+f.name)
 }
 
 // settled returns nil when the cluster is ready and nothing is under way any more: the operator has seen the newest spec, every

@@ -21,6 +21,7 @@ func TestRollingUpdateUnderLoad(t *testing.T) {
 
 	// 50 clients a pod, who at a drain rate of 20 a second need more than two seconds each time
 	l := startLoad(ctx, t, f, 150, true)
+	f.awaitVerified(ctx, t, 150)
 	f.patch(ctx, t, `{"image":"wscluster.dev/gateway:`+nextVersion+`"}`)
 	f.awaitSettled(ctx, t)
 	if err := everyPodRuns(f.mustPods(ctx, t), "wscluster.dev/gateway:"+nextVersion); err != nil {
