@@ -338,13 +338,14 @@ func TestPresenceCatchesUpWhenRedisIsBack(t *testing.T) {
 	bob.join("hall:1")
 	alice.awaitMembers("hall:1", "alice=1 bob=1")
 	server.Kill()
-	carol.join("hall:1")
+	carol.send(`{"type":"join","id":"join","room_id":"hall:1"}`) // it is kept, and acked when Redis is back
 	bob.leaveRoom("hall:1")
 	bob.do(`{"type":"presence","id":"1","room_id":"hall:1"}`, `{"type":"error","id":"1","code":"unavailable","message":"<anything>"}`)
 	server.Restart() // empty
 	eventually(t, "the gateways are connected", func() bool {
 		return nodes[0].metric(t, "wscluster_backplane_up") == 1 && nodes[1].metric(t, "wscluster_backplane_up") == 1
 	})
+	carol.want(`{"type":"ack","id":"join","room_id":"hall:1"}`)
 	alice.awaitMembers("hall:1", "alice=1 carol=1")
 }
 
