@@ -131,6 +131,13 @@ func (p *Proxy) Accepted() int {
 	return p.accepted
 }
 
+// Open counts the connections that are passed on now.
+func (p *Proxy) Open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns) / 2 // both ends of each are in it
+}
+
 func (p *Proxy) serve(l net.Listener) {
 	p.mu.Lock()
 	p.listener = l
