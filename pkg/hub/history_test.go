@@ -503,6 +503,53 @@ func TestAFailoverIsToldWithoutAMessage(t *testing.T) {
 	})
 }
 
+// A gateway that hears nothing falls behind a short log, while clients that join read the log themselves. When the others are told
+// what the log has forgotten, those have had what follows.
+func TestAHoleThatTheLogHasForgottenIsToldOnlyToWhomItConcerns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		s.keep = &backplane.Keep{Size: 10, TTL: time.Hour}
+		var deaf atomic.Bool
+		s.link.deliver = func(*backplane.Message) fate {
+			if deaf.Load() {
+				return never
+			}
+			return once
+		}
+		old := s.member(t)
+		s.publish(3)
+		deaf.Store(true)
+		s.publish(12)
+		recovering := s.connect(t)
+		s.join(recovering, hub.Wanted{History: 5})
+		synctest.Wait()
+		s.publish(4)
+		late := s.connect(t)
+		s.join(late, hub.Wanted{History: 100})
+		synctest.Wait()
+		s.publish(6)
+		deaf.Store(false)
+		s.publish(1) // 17 to 26 are kept
+		synctest.Wait()
+		for _, c := range []struct {
+			who  string
+			l    *listener
+			want string
+		}{
+			{"the member that was there before", old, "ack 1 2 3 epoch_changed " + strings.Join(count(17, 26), " ")},
+			{"one that had the log up to a place that it has forgotten", recovering, "ack 11 12 13 14 15 epoch_changed " + strings.Join(count(17, 26), " ")},
+			{"one that had the log up to a place that it still has", late, "ack " + strings.Join(count(10, 26), " ")},
+		} {
+			if got := c.l.sequence(); got != c.want {
+				t.Errorf("%s got %q, want %q", c.who, got, c.want)
+			}
+		}
+		if changes := recovering.epochChanges(); len(changes) != 1 || changes[0].from.Offset != 15 || changes[0].to.Offset != 16 {
+			t.Errorf("epoch_changed frames: %+v, want one from offset 15 to 16", changes)
+		}
+	})
+}
+
 func TestAHoleThatTheLogHasForgottenIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t)

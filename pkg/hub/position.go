@@ -115,22 +115,42 @@ func (ch *channel) moveLocked(to protocol.Position) {
 	from := ch.log.at
 	ch.log.at = to
 	ch.restartLocked()
+	ch.pending = append(ch.pending, batch{call: func() { ch.tellMove(from, to) }})
+}
+
+// tellMove is the fan-out's part of a move. A member that has had more of the log than was fanned out stands elsewhere: within the
+// same epoch it may have had all that the others are passed over.
+func (ch *channel) tellMove(from, to protocol.Position) {
+	ch.mu.Lock()
+	members, l := ch.membersLocked(), ch.log
+	ch.mu.Unlock()
+	if from.Epoch != to.Epoch {
+		clear(l.skipping) // its offsets are the old epoch's
+	}
+	all := ch.epochChanged(from, to)
+	defer all.Release()
+	for _, c := range members {
+		switch had := l.skipping[c]; {
+		case had == 0:
+			c.Sender.Send(all)
+		case had < to.Offset:
+			delete(l.skipping, c)
+			one := ch.epochChanged(protocol.Position{Epoch: from.Epoch, Offset: had}, to)
+			c.Sender.Send(one)
+			one.Release()
+		}
+	}
+}
+
+// epochChanged encodes the frame that tells of a move. The caller releases it.
+func (ch *channel) epochChanged(from, to protocol.Position) *socket.Buffer {
 	room := ch.target.ID
 	if ch.target.Kind == backplane.User {
 		room = ""
 	}
-	ch.pending = append(ch.pending, batch{call: func() {
-		ch.mu.Lock()
-		members := ch.membersLocked()
-		ch.mu.Unlock()
-		b := socket.NewBuffer()
-		defer b.Release()
-		b.B = socket.AppendTextFrom(b.B, func(dst []byte) []byte { return protocol.AppendEpochChanged(dst, room, to, from) })
-		clear(ch.log.skipping) // its offsets are the old epoch's
-		for _, c := range members {
-			c.Sender.Send(b)
-		}
-	}})
+	b := socket.NewBuffer()
+	b.B = socket.AppendTextFrom(b.B, func(dst []byte) []byte { return protocol.AppendEpochChanged(dst, room, to, from) })
+	return b
 }
 
 // restartLocked has the joins that are under way begin anew.
