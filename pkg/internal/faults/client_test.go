@@ -33,6 +33,7 @@ const (
 // from where it was, and sends again under the same idempotency key what was not acked. It notes all that it is told.
 type client struct {
 	number    int
+	plan      plan
 	addresses []string
 	rooms     []int
 	publishTo int
@@ -46,6 +47,7 @@ type client struct {
 	waitingFor map[int]bool
 	pending    []*publication // in the order of their numbers
 	retryAt    map[int]time.Time
+	inbox      *inboxRead // nil: it is where the gateway is
 
 	mu         sync.Mutex
 	places     map[int]position
@@ -63,6 +65,8 @@ type frame struct {
 	Type      string   `json:"type"`
 	ID        string   `json:"id"`
 	Room      string   `json:"room_id"`
+	User      string   `json:"target_user_id"`
+	Inbox     any      `json:"inbox"`
 	Epoch     string   `json:"epoch"`
 	Offset    int64    `json:"offset"`
 	Data      *payload `json:"data"`
@@ -80,8 +84,10 @@ type payload struct {
 
 func roomName(room int) string { return fmt.Sprintf("room-%d", room) }
 
+// room is the number of the room, or of the user, that a frame is about.
 func (f *frame) room() int {
-	n, _ := strconv.Atoi(f.Room[min(len(f.Room), len("room-")):])
+	name := f.Room + f.User
+	n, _ := strconv.Atoi(name[min(len(name), len("room-")):]) // user- is as long
 	return n
 }
 
@@ -107,7 +113,7 @@ func (c *client) dial(ctx context.Context, address string) *websocket.Conn {
 		HandshakeTimeout: time.Second, Subprotocols: []string{"wscluster.v1.json"},
 		NetDialContext: (&net.Dialer{Timeout: time.Second}).DialContext,
 	}
-	conn, response, err := dialer.DialContext(ctx, fmt.Sprintf("ws://%s/ws?user_id=user-%d", address, c.number), http.Header{})
+	conn, response, err := dialer.DialContext(ctx, fmt.Sprintf("ws://%s/ws?user_id=%s", address, c.plan.userName(c.number)), http.Header{})
 	if response != nil {
 		_ = response.Body.Close()
 	}
@@ -130,7 +136,10 @@ func (c *client) session(ctx context.Context, conn *websocket.Conn, turn, rate i
 
 	c.setReady(false)
 	defer c.setReady(false)
-	c.joinAll()
+	c.inbox = nil
+	if c.plan.scope != inboxes {
+		c.joinAll()
+	}
 	for _, p := range c.pending {
 		c.send(p)
 	}
@@ -155,7 +164,10 @@ func (c *client) session(ctx context.Context, conn *websocket.Conn, turn, rate i
 			if f.Type == "reconnect" && move == nil {
 				move = time.After(time.Duration(f.Delay) * time.Millisecond)
 			}
-			c.take(&f)
+			if !c.take(&f) {
+				c.failAll()
+				return nil
+			}
 		case <-move:
 			// Make before break: what comes on the old connection from here on is recovered on the new one.
 			if better := c.dial(ctx, c.addresses[(turn+1)%len(c.addresses)]); better != nil {
@@ -194,7 +206,10 @@ func (c *client) joinAll() {
 	c.waitingFor = map[int]bool{}
 	for _, room := range c.rooms {
 		c.waitingFor[room] = true
-		join := map[string]any{"type": "join", "id": fmt.Sprintf("join-%d", room), "room_id": roomName(room), "history": historyMost}
+		join := map[string]any{"type": "join", "id": fmt.Sprintf("join-%d", room), "room_id": roomName(room)}
+		if c.plan.scope != plainRooms {
+			join["history"] = historyMost
+		}
 		if at, ok := c.place(room); ok {
 			join["recover"] = map[string]any{"epoch": at.epoch, "offset": at.offset}
 		}
@@ -209,13 +224,15 @@ func (c *client) write(command map[string]any) {
 	_ = c.conn.WriteMessage(websocket.TextMessage, text)
 }
 
-func (c *client) take(f *frame) {
+// take returns false if the client has to connect anew.
+func (c *client) take(f *frame) bool {
 	switch {
+	case c.plan.scope == inboxes && (f.Type == "welcome" || f.ID == inboxID || c.inbox != nil && f.ID == "" && f.Type != "error"):
+		return c.takeInbox(f)
 	case f.Type == "message":
 		c.deliver(f)
 	case f.Type == "epoch_changed":
-		c.note(happening{what: epochChanged, room: f.room(), position: position{f.Epoch, f.Offset}})
-		c.setPlace(f.room(), position{f.Epoch, f.Offset}, true)
+		c.change(f)
 	case f.Type == "ack" && f.Room != "":
 		c.takeJoin(f)
 	case f.Type == "ack" && f.ID != pingID:
@@ -223,6 +240,16 @@ func (c *client) take(f *frame) {
 	case f.Type == "error":
 		c.takeError(f)
 	}
+	return true
+}
+
+func (c *client) change(f *frame) {
+	room := f.room()
+	if c.plan.scope == inboxes {
+		room = c.rooms[0]
+	}
+	c.note(happening{what: epochChanged, room: room, position: position{f.Epoch, f.Offset}})
+	c.setPlace(room, position{f.Epoch, f.Offset}, true)
 }
 
 func (c *client) takeJoin(f *frame) {
@@ -230,7 +257,7 @@ func (c *client) takeJoin(f *frame) {
 	_, asked := c.place(room)
 	recovered := f.Recovered != nil && *f.Recovered
 	c.note(happening{what: joined, room: room, position: position{f.Epoch, f.Offset}, asked: asked, recovered: recovered})
-	if !recovered {
+	if !recovered && c.plan.scope != plainRooms {
 		// Until something of the list has come there is nothing to recover from, unless the log was empty.
 		c.setPlace(room, position{f.Epoch, 0}, f.Offset == 0)
 	}
@@ -248,6 +275,9 @@ func (c *client) deliver(f *frame) {
 	}
 	at := position{f.Epoch, f.Offset}
 	c.note(happening{what: delivered, room: f.room(), position: at, message: message{f.Data.Publisher, f.Data.Number}})
+	if c.plan.scope == plainRooms {
+		return
+	}
 	if now, ok := c.place(f.room()); !ok || now.epoch != at.epoch || now.offset < at.offset {
 		c.setPlace(f.room(), at, true)
 	}
@@ -278,10 +308,10 @@ func (c *client) publish() {
 
 func (c *client) send(p *publication) {
 	p.attempts = append(p.attempts, &attempt{connection: c.connection, fresh: len(p.attempts) == 0})
-	c.write(map[string]any{
-		"type": "publish", "id": fmt.Sprintf("%d.%d", p.number, len(p.attempts)-1), "room_id": roomName(p.room),
-		"idempotency_key": fmt.Sprintf("message-%d", p.number), "data": payload{c.number, p.number},
-	})
+	c.write(c.plan.scope.aimAt(map[string]any{
+		"type": "publish", "id": fmt.Sprintf("%d.%d", p.number, len(p.attempts)-1),
+		"idempotency_key": fmt.Sprintf("message-%d-%d", c.number, p.number), "data": payload{c.number, p.number},
+	}, p.room))
 }
 
 // sending finds what an ack or error is about.
@@ -299,8 +329,11 @@ func (c *client) takeAck(f *frame) {
 	if p == nil {
 		return
 	}
-	if f.Epoch == "" || f.Offset == 0 {
-		c.oddity("the ack of message %v has no place in the log", p.message)
+	switch hasPlace := f.Epoch != "" && f.Offset > 0; {
+	case c.plan.scope == plainRooms && f.Epoch+f.Room == "":
+		f.Epoch = "none"
+	case !hasPlace || c.plan.scope == plainRooms:
+		c.oddity("the ack of message %v has the place %s/%d, which does not fit %s", p.message, f.Epoch, f.Offset, c.plan.scope)
 	}
 	a.ack = position{f.Epoch, f.Offset}
 	c.mu.Lock()

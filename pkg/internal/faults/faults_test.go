@@ -23,13 +23,16 @@ var (
 	keepAll = flag.Bool("keep", false, "keep the logs of runs that pass too")
 	docs    = flag.String("docs", "", "the file whose table is replaced by the result")
 	program string
+	// jumping builds the gateway whose clock jumps.
+	jumping func() (string, error)
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	folder, err := os.MkdirTemp("", "wscluster-faults-")
 	if err == nil {
-		program, err = build(folder)
+		program, err = build(folder, "gateway")
+		jumping = jumpingGateway(folder)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -77,8 +80,13 @@ func suffer(t *testing.T, p plan) outcome {
 		t.Fatal(err)
 	}
 	t.Log(p)
-	started := time.Now()
-	f := startFleet(t, p, program, folder)
+	started, executable := time.Now(), program
+	if p.has(gatewayClock) {
+		if executable, err = jumping(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := startFleet(t, p, executable, folder)
 	t.Cleanup(func() {
 		if !t.Failed() && !*keepAll {
 			_ = os.RemoveAll(folder)
@@ -91,9 +99,9 @@ func suffer(t *testing.T, p plan) outcome {
 	if p.quietAt > 0 {
 		defer time.AfterFunc(p.quietAt, c.fallSilent).Stop()
 	}
-	mended := f.suffer(p)
+	broken, mended := f.suffer(p)
 	time.Sleep(afterwards)
-	e := c.settle(mended)
+	e := c.settle(broken, mended)
 	v := judge(e)
 	o := outcome{plan: p, verdict: v, recovery: e.recovery(p, mended), slowest: e.slowest()}
 	t.Logf("%v after %v", o, time.Since(started).Round(time.Millisecond))
@@ -132,7 +140,7 @@ func gather(t *testing.T, p plan, f *fleet) *crowd {
 	t.Cleanup(c.end)
 	for i := range p.clients {
 		one := &client{
-			number: i, addresses: f.addresses(i), rooms: []int{i % p.rooms, (i + 1) % p.rooms}, publishTo: i % p.rooms, stubborn: i > 0,
+			number: i, plan: p, addresses: f.addresses(i), rooms: p.roomsOf(i), publishTo: p.publishesTo(i), stubborn: i > 0,
 			random: rand.New(rand.NewPCG(p.seed, uint64(i+1))), retryAt: map[int]time.Time{}, places: map[int]position{},
 		}
 		c.clients = append(c.clients, one)
@@ -171,7 +179,7 @@ func (c *crowd) await(what string, missing func() string) {
 
 // settle waits until every client publishes again, has them stop, waits until everything is acked and has come, and returns what
 // is known then.
-func (c *crowd) settle(mended time.Time) *evidence {
+func (c *crowd) settle(broken, mended time.Time) *evidence {
 	c.await("every client publishes again", func() string {
 		for _, one := range c.clients {
 			if c.plan.quietAt == 0 && !one.ackedSince(mended) {
@@ -180,6 +188,10 @@ func (c *crowd) settle(mended time.Time) *evidence {
 		}
 		return ""
 	})
+	if c.plan.scope == plainRooms {
+		c.await("every client gets messages again", func() string { return c.deaf(mended) })
+		time.Sleep(afterwards)
+	}
 	c.fallSilent()
 	c.await("every message is acked", func() string {
 		for _, one := range c.clients {
@@ -189,7 +201,25 @@ func (c *crowd) settle(mended time.Time) *evidence {
 		}
 		return ""
 	})
-	e := &evidence{rooms: c.plan.rooms, members: make([][]int, c.plan.rooms)}
+	e := &evidence{
+		rooms: c.plan.rooms, size: c.plan.scope.size(), members: make([][]int, c.plan.rooms), brokenAt: broken, mended: mended,
+		forgetsKeys: c.plan.forgetsKeys(),
+	}
+	for _, one := range c.clients {
+		for _, room := range one.rooms {
+			e.members[room] = append(e.members[room], one.number)
+		}
+	}
+	if e.size == 0 {
+		c.await("everything has come", func() string {
+			c.testify(e)
+			return strings.Join(judgePlain(e).lines(), "; ")
+		})
+		time.Sleep(100 * time.Millisecond) // for what should not come
+		c.end()
+		c.testify(e)
+		return e
+	}
 	var newest []position
 	e.logs, e.epochs, newest = c.readLogs()
 	c.await("everything has come", func() string {
@@ -202,14 +232,33 @@ func (c *crowd) settle(mended time.Time) *evidence {
 	})
 	time.Sleep(100 * time.Millisecond) // for what should not come
 	c.end()
+	c.testify(e)
+	return e
+}
+
+// testify puts what all clients have noted so far into the evidence.
+func (c *crowd) testify(e *evidence) {
+	e.happenings, e.published = nil, nil
+	for _, one := range c.clients {
+		one.mu.Lock()
+		e.happenings = append(e.happenings, slices.Clone(one.happenings))
+		e.published = append(e.published, slices.Clone(one.published))
+		one.mu.Unlock()
+	}
+}
+
+// deaf tells of a client that got nothing in one of its rooms of what was sent after a moment.
+func (c *crowd) deaf(since time.Time) string {
+	e := &evidence{mended: since}
+	c.testify(e)
 	for _, one := range c.clients {
 		for _, room := range one.rooms {
-			e.members[room] = append(e.members[room], one.number)
+			if e.backAt(room, one.number).IsZero() {
+				return fmt.Sprintf("client %d gets nothing in room %d", one.number, room)
+			}
 		}
-		e.happenings = append(e.happenings, one.happenings)
-		e.published = append(e.published, one.published)
 	}
-	return e
+	return ""
 }
 
 // readLogs reads the logs of all rooms.
@@ -265,7 +314,11 @@ func (c *crowd) oddities() []string {
 // readLog reads a room's log through a gateway.
 func (c *crowd) readLog(room int) (epoch string, log []entry) {
 	c.t.Helper()
-	conn, response, err := websocket.DefaultDialer.DialContext(c.t.Context(), "ws://"+c.fleet.gateways[0].addr+"/ws?user_id=reader", nil)
+	reader := "reader"
+	if c.plan.scope == inboxes {
+		reader = fmt.Sprintf("user-%d", room) // nobody else may
+	}
+	conn, response, err := websocket.DefaultDialer.DialContext(c.t.Context(), "ws://"+c.fleet.gateways[0].addr+"/ws?user_id="+reader, nil)
 	if err != nil {
 		c.t.Fatalf("connect to read the log of a room: %v", err)
 	}
@@ -274,6 +327,10 @@ func (c *crowd) readLog(room int) (epoch string, log []entry) {
 	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	for since := int64(0); ; {
 		command := map[string]any{"type": "history", "id": "log", "room_id": roomName(room), "limit": 1000, "since": since}
+		if c.plan.scope == inboxes {
+			delete(command, "room_id")
+			command["inbox"] = true
+		}
 		if since == 0 {
 			delete(command, "since")
 		}

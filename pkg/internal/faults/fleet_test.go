@@ -16,9 +16,11 @@ import (
 
 // fleet is the Redis and the gateways of a run, with a proxy in every link. Its methods are for the test's goroutine.
 type fleet struct {
-	t       testing.TB
-	redis   *redistest.Server
-	control *redis.Client // past the proxies
+	t     testing.TB
+	redis *redistest.Server
+	// redisClock is nil unless the plan has it jump.
+	redisClock *redistest.Clock
+	control    *redis.Client // past the proxies
 	// replica and its link to the primary are nil unless the plan has a failover.
 	replica     *redistest.Server
 	replication *faultproxy.Proxy
@@ -35,7 +37,12 @@ func startFleet(t testing.TB, p plan, program, folder string) *fleet {
 		// The folder is the test's: that of redistest is another one after each restart.
 		args = append(args, "--appendonly", "yes", "--appendfsync", "everysec", "--dir", t.TempDir())
 	}
-	f := &fleet{t: t, redis: redistest.Start(t, args...)}
+	f := &fleet{t: t}
+	if p.has(redisClock) {
+		f.redis, f.redisClock = redistest.StartWithClock(t, args...)
+	} else {
+		f.redis = redistest.Start(t, args...)
+	}
 	f.control = redis.NewClient(&redis.Options{Addr: f.redis.Addr})
 	t.Cleanup(func() { _ = f.control.Close() })
 	if p.has(redisFailed) {
@@ -44,7 +51,7 @@ func startFleet(t testing.TB, p plan, program, folder string) *fleet {
 	for i := range p.gateways {
 		link := faultproxy.Start(t, f.redis.Addr)
 		f.redisLinks = append(f.redisLinks, link)
-		f.gateways = append(f.gateways, startGateway(t, program, folder, i, link.Addr))
+		f.gateways = append(f.gateways, startGateway(t, program, folder, i, link.Addr, p.scope.settings()))
 		var links [sides]*faultproxy.Proxy
 		for side := range links {
 			links[side] = faultproxy.Start(t, f.gateways[i].addr)
@@ -94,8 +101,9 @@ func (f *fleet) addresses(client int) []string {
 	return all
 }
 
-// suffer carries out the plan's faults and mends them. It returns when the last one was mended, and when that was.
-func (f *fleet) suffer(p plan) time.Time {
+// suffer carries out the plan's faults and mends them. It returns when the last one was mended, and when the first one began
+// and the last one ended.
+func (f *fleet) suffer(p plan) (broken, mended time.Time) {
 	f.t.Helper()
 	type step struct {
 		at time.Duration
@@ -111,7 +119,7 @@ func (f *fleet) suffer(p plan) time.Time {
 		time.Sleep(time.Until(start.Add(s.at)))
 		s.do()
 	}
-	return time.Now()
+	return start.Add(steps[0].at), time.Now()
 }
 
 func (f *fleet) link(x fault) *faultproxy.Proxy {
@@ -129,6 +137,12 @@ func (f *fleet) breaks(x fault) {
 		f.gateways[x.gateway].kill()
 	case gatewayDrained:
 		f.gateways[x.gateway].drain()
+	case gatewayStopped:
+		f.gateways[x.gateway].stop()
+	case gatewayClock:
+		f.gateways[x.gateway].clock.Jump(f.t, x.jump)
+	case redisClock:
+		f.redisClock.Jump(f.t, x.jump)
 	case redisKilled:
 		f.redis.Kill()
 	case redisStopped:
@@ -158,6 +172,12 @@ func (f *fleet) mends(x fault) {
 	case gatewayDrained:
 		f.gateways[x.gateway].drained()
 		f.gateways[x.gateway].start()
+	case gatewayStopped:
+		f.gateways[x.gateway].resume()
+	case gatewayClock:
+		f.gateways[x.gateway].clock.Jump(f.t, 0) // it jumps back
+	case redisClock:
+		f.redisClock.Jump(f.t, 0)
 	case redisKilled:
 		f.redis.Restart()
 	case redisStopped:

@@ -74,6 +74,10 @@ type entry struct {
 // evidence is all that is known of a run. Every client was in all its rooms before the first message was sent.
 type evidence struct {
 	rooms int
+	size  int // of the logs; 0: there are none
+	// brokenAt and mended are when the first fault began and the last one ended; forgetsKeys says that one of them took Redis's memory.
+	brokenAt, mended time.Time
+	forgetsKeys      bool
 	// happenings, by client, in order.
 	happenings [][]happening
 	// members, by room, are clients.
@@ -90,8 +94,9 @@ type verdict struct {
 	Acked, Delivered int
 	// Lost, Doubled and Reordered are within one epoch; each is a violation.
 	Lost, Doubled, Reordered int
-	// AcrossEpochs were acked, did not come, and the server said so by a new epoch.
-	AcrossEpochs int
+	// Declared were acked, did not come, and the server said so: by a new epoch, or that a short log has forgotten them. Without
+	// history it is what was sent while something was broken.
+	Declared int
 	// Again came once more in a new epoch, since the memory of idempotency keys was lost with the old one.
 	Again int
 	// Unacked came, and their publisher never got an ack.
@@ -143,12 +148,15 @@ func (v *verdict) contradiction(format string, args ...any) {
 
 // judge holds what was published against what was delivered.
 func judge(e *evidence) *verdict {
+	if e.size == 0 {
+		return judgePlain(e)
+	}
 	v := &verdict{Where: map[place]*trouble{}}
 	truth := e.positions(v)
 	someoneSaw := map[message]bool{}
 	for room := range e.rooms {
 		for _, client := range e.members[room] {
-			w := newView(v, room, client, truth[room])
+			w := newView(v, room, client, e.size, truth[room])
 			for _, h := range e.happenings[client] {
 				if h.room == room {
 					w.take(h)
@@ -221,10 +229,14 @@ func (e *evidence) positions(v *verdict) []map[position]message {
 
 // missingFromLog looks for what was acked in the epoch that is alive at the end.
 func (e *evidence) missingFromLog(v *verdict, room int, stored map[message]int64) {
+	newest := int64(0)
+	for _, offset := range stored {
+		newest = max(newest, offset)
+	}
 	for _, published := range e.published {
 		for _, p := range published {
 			at, ok := p.acked()
-			if !ok || p.room != room || at.epoch != e.epochs[room] {
+			if !ok || p.room != room || at.epoch != e.epochs[room] || at.offset <= newest-int64(e.size) {
 				continue
 			}
 			if found, ok := stored[p.message]; !ok || found != at.offset {

@@ -17,10 +17,13 @@ type kind string
 const (
 	gatewayKilled  kind = "gateway killed, restarted"
 	gatewayDrained kind = "gateway drained, restarted"
+	gatewayStopped kind = "gateway stopped, continued"
 	redisKilled    kind = "Redis killed, restarted"
 	redisStopped   kind = "Redis stopped, continued"
 	redisFailed    kind = "Redis failed over to a replica"
 	redisFull      kind = "Redis full"
+	redisClock     kind = "Redis's clock jumps"
+	gatewayClock   kind = "gateway's clock jumps"
 	redisLinkCut   kind = "Redis link cut"
 	redisLinkDown  kind = "Redis link refused"
 	redisLinkSlow  kind = "Redis link delayed"
@@ -32,7 +35,7 @@ const (
 )
 
 var kinds = []kind{
-	gatewayKilled, gatewayDrained, redisKilled, redisStopped, redisFailed, redisFull,
+	gatewayKilled, gatewayDrained, gatewayStopped, gatewayClock, redisKilled, redisStopped, redisFailed, redisFull, redisClock,
 	redisLinkCut, redisLinkDown, redisLinkSlow, redisLinkHalf,
 	clientLinkCut, clientLinkDown, clientLinkSlow, clientLinkHalf,
 }
@@ -45,6 +48,8 @@ type fault struct {
 	at, dur time.Duration
 	// delay is that of a slow link; at a failover it is how long the replica gets nothing before the primary dies.
 	delay time.Duration
+	// jump is how far a clock jumps.
+	jump time.Duration
 }
 
 func (f fault) String() string {
@@ -58,11 +63,18 @@ func (f fault) String() string {
 	if f.delay > 0 {
 		text += fmt.Sprintf(", delay %v", f.delay)
 	}
+	if f.jump != 0 {
+		text += fmt.Sprintf(" by %v", f.jump)
+	}
 	return fmt.Sprintf("%s from %v for %v", text, f.at, f.dur)
 }
 
 func (f fault) onRedis() bool {
-	return f.kind == redisKilled || f.kind == redisStopped || f.kind == redisFailed || f.kind == redisFull
+	switch f.kind {
+	case redisKilled, redisStopped, redisFailed, redisFull, redisClock:
+		return true
+	}
+	return false
 }
 
 // target names what the fault is done to. A run does one thing at most to each target, so that mending one fault does not
@@ -71,7 +83,7 @@ func (f fault) target() string {
 	switch {
 	case f.onRedis():
 		return "redis"
-	case f.kind == gatewayKilled || f.kind == gatewayDrained:
+	case strings.HasPrefix(string(f.kind), "gateway"):
 		return fmt.Sprintf("gateway %d", f.gateway)
 	case strings.HasPrefix(string(f.kind), "Redis link"):
 		return fmt.Sprintf("Redis link %d", f.gateway)
@@ -87,6 +99,7 @@ type plan struct {
 	clients    int
 	rooms      int
 	rate       int // messages a second of each client
+	scope      scope
 	faults     []fault
 	// length is how long clients publish, unless quietAt says that they fall silent before, in the middle of the faults: nothing
 	// that comes later shows what was lost then.
@@ -95,7 +108,7 @@ type plan struct {
 
 func (p plan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d gateways, Redis %s, %d clients in %d rooms at %d messages/s each, %v", p.seed, p.gateways, p.store(), p.clients, p.rooms, p.rate, p.length)
+	fmt.Fprintf(&b, "seed %d: %d gateways, Redis %s, %d clients in %d %s at %d messages/s each, %v", p.seed, p.gateways, p.store(), p.clients, p.rooms, p.scope, p.rate, p.length)
 	for _, f := range p.faults {
 		fmt.Fprintf(&b, "; %v", f)
 	}
@@ -124,22 +137,31 @@ const afterwards = 800 * time.Millisecond
 
 func makePlan(seed uint64) plan {
 	r := rand.New(rand.NewPCG(seed, 0))
-	p := plan{seed: seed, gateways: 2 + r.IntN(2), appendOnly: r.IntN(2) == 0, clients: 6, rooms: 3, rate: 20 + r.IntN(41)}
+	p := plan{seed: seed, scope: scopeOf(seed), gateways: 2 + r.IntN(2), appendOnly: r.IntN(2) == 0, clients: 6, rooms: 3, rate: 20 + r.IntN(41)}
 	between := func(least, most int) time.Duration {
 		return time.Duration(least+r.IntN(most-least+1)) * time.Millisecond
 	}
 	taken := map[string]bool{}
 	wanted := 1 + r.IntN(3)
 	at := between(200, 600)
+	if p.scope == plainRooms {
+		at += quietBefore
+	}
 	for len(p.faults) < wanted {
-		f := fault{kind: kinds[r.IntN(len(kinds))], gateway: r.IntN(p.gateways), side: r.IntN(sides), at: at}
+		k := kinds[r.IntN(len(kinds))]
+		if len(p.faults) == 0 {
+			k = kinds[seed%uint64(len(kinds))] // in as many runs as there are kinds each comes at least once
+		}
+		f := fault{kind: k, gateway: r.IntN(p.gateways), side: r.IntN(sides), at: at}
 		switch f.kind {
 		case gatewayKilled, gatewayDrained:
 			f.dur = between(100, 800)
 		case redisKilled, redisFull:
 			f.dur = between(50, 1200)
-		case redisStopped:
+		case redisStopped, gatewayStopped:
 			f.dur = between(200, 3000)
+		case redisClock, gatewayClock:
+			f.dur, f.jump = between(50, 1500), clockJump(r)
 		case redisFailed:
 			f.dur, f.delay = between(400, 1500), between(0, 300)
 		case redisLinkSlow, clientLinkSlow:
@@ -159,7 +181,7 @@ func makePlan(seed uint64) plan {
 			at += between(0, 1500)
 		}
 	}
-	if r.IntN(4) == 0 {
+	if r.IntN(4) == 0 && p.scope != plainRooms {
 		p.quietAt = p.faults[wanted-1].at + between(0, 300)
 	}
 	for _, f := range p.faults {
@@ -189,5 +211,13 @@ func TestASeedGivesAlwaysTheSamePlan(t *testing.T) {
 		if found[k] < 10 {
 			t.Errorf("of 200 plans only %d have %q", found[k], k)
 		}
+	}
+	together := map[string]bool{}
+	for seed := range uint64(len(kinds) * len(scopes)) {
+		p := makePlan(seed)
+		together[fmt.Sprint(p.faults[0].kind, p.scope)] = true
+	}
+	if len(together) != len(kinds)*len(scopes) {
+		t.Errorf("only %d of %d kinds and scopes meet", len(together), len(kinds)*len(scopes))
 	}
 }

@@ -15,10 +15,10 @@ import (
 // patience bounds every wait for something that has to happen: generous, since machines that test are busy.
 const patience = 30 * time.Second
 
-// build builds the gateway into folder and returns its path.
-func build(folder string) (string, error) {
-	path := filepath.Join(folder, "gateway")
-	args := []string{"build", "-o", path}
+// build builds the gateway into folder under a name, with further flags of go build, and returns its path.
+func build(folder, name string, flags ...string) (string, error) {
+	path := filepath.Join(folder, name)
+	args := append([]string{"build", "-o", path}, flags...)
 	if raceEnabled {
 		args = append(args, "-race")
 	}
@@ -36,32 +36,24 @@ type gateway struct {
 	addr    string
 	program string
 	args    []string
+	clock   wallClock // moved only where the program is jumpingGateway's
 	log     *os.File
 	cmd     *exec.Cmd
 	done    chan struct{}
 }
 
-// settingsFile keeps logs of the whole run, and drains fast.
-const settingsFile = `
-auth: {type: trusted}
-heartbeatSeconds: 5
-drain: {delaySeconds: 0, timeoutSeconds: 2, reconnectsPerSecond: 1000}
-limits: {messagesPerSecond: 0}
-rooms: [{match: "*", join: anyone, publish: anyone, history: {size: 5000, ttlSeconds: 600}}]
-`
-
-func startGateway(t testing.TB, program, folder string, number int, redis string) *gateway {
+func startGateway(t testing.TB, program, folder string, number int, redis, settings string) *gateway {
 	t.Helper()
 	// Each has a file of its own: gateways reload what is written while they run.
 	config := filepath.Join(folder, fmt.Sprintf("gateway-%d.yaml", number))
-	if err := os.WriteFile(config, []byte(settingsFile), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	log, err := os.OpenFile(filepath.Join(folder, fmt.Sprintf("gateway-%d.log", number)), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{t: t, number: number, addr: freeAddress(t), program: program, log: log}
+	g := &gateway{t: t, number: number, addr: freeAddress(t), program: program, clock: newWallClock(t, folder, number), log: log}
 	g.args = []string{
 		"--config", config, "--listen", g.addr, "--api-listen=", "--ops-listen", "127.0.0.1:0", "--node", fmt.Sprintf("gateway-%d", number),
 		"--backplane", "redis://" + redis, "--log-level", "debug", "--log-format", "text",
@@ -81,6 +73,7 @@ func (g *gateway) start() {
 	g.t.Helper()
 	g.cmd = exec.Command(g.program, g.args...)
 	g.cmd.Stdout, g.cmd.Stderr = g.log, g.log
+	g.cmd.Env = append(os.Environ(), "CLOCK_FILE="+g.clock.path)
 	dieWithParent(g.cmd)
 	if err := g.cmd.Start(); err != nil {
 		g.t.Fatalf("start gateway %d: %v", g.number, err)
@@ -114,6 +107,10 @@ func (g *gateway) kill() {
 	<-g.done
 	g.cmd = nil
 }
+
+// stop freezes the process, so that it does not hear and say anything, until resume.
+func (g *gateway) stop()   { _ = g.cmd.Process.Signal(syscall.SIGSTOP) }
+func (g *gateway) resume() { _ = g.cmd.Process.Signal(syscall.SIGCONT) }
 
 // drain asks it to leave; drained waits until it has.
 func (g *gateway) drain() { _ = g.cmd.Process.Signal(syscall.SIGTERM) }

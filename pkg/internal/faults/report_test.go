@@ -19,14 +19,14 @@ type outcome struct {
 
 func (o outcome) String() string {
 	v := o.verdict
-	return fmt.Sprintf("%d acked, %d delivered, %d lost, %d doubled, %d reordered, %d contradictions, %d delivered without an ack, %d lost across epochs, %d again in a new epoch; recovered in %v, slowest delivery %v",
-		v.Acked, v.Delivered, v.Lost, v.Doubled, v.Reordered, len(v.Contradictions), v.Unacked, v.AcrossEpochs, v.Again, o.recovery.Round(time.Millisecond), o.slowest.Round(time.Millisecond))
+	return fmt.Sprintf("%d acked, %d delivered, %d lost, %d doubled, %d reordered, %d contradictions, %d delivered without an ack, %d lost and declared, %d again in a new epoch; recovered in %v, slowest delivery %v",
+		v.Acked, v.Delivered, v.Lost, v.Doubled, v.Reordered, len(v.Contradictions), v.Unacked, v.Declared, v.Again, o.recovery.Round(time.Millisecond), o.slowest.Round(time.Millisecond))
 }
 
 // tabulate makes a Markdown table: a line for every kind of fault, over the runs that had it, and one for all runs.
 func tabulate(all []outcome) string {
 	var b strings.Builder
-	b.WriteString("| runs with | runs | acked | delivered | lost | doubled | reordered | delivered, not acked | lost with an epoch | again in a new epoch | back to normal: median, longest | slowest delivery: median, longest |\n")
+	b.WriteString("| runs with | runs | acked | delivered | lost | doubled | reordered | delivered, not acked | lost, and said so | again in a new epoch | back to normal: median, longest | slowest delivery: median, longest |\n")
 	b.WriteString("| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |\n")
 	line := func(name string, chosen func(outcome) bool) {
 		var sum verdict
@@ -42,7 +42,7 @@ func tabulate(all []outcome) string {
 			sum.Doubled += v.Doubled
 			sum.Reordered += v.Reordered
 			sum.Unacked += v.Unacked
-			sum.AcrossEpochs += v.AcrossEpochs
+			sum.Declared += v.Declared
 			sum.Again += v.Again
 			recovery, slowest = append(recovery, o.recovery), append(slowest, o.slowest)
 		}
@@ -50,7 +50,7 @@ func tabulate(all []outcome) string {
 			return
 		}
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %s | %s |\n", name, len(recovery), sum.Acked, sum.Delivered,
-			sum.Lost, sum.Doubled, sum.Reordered, sum.Unacked, sum.AcrossEpochs, sum.Again, spread(recovery), spread(slowest))
+			sum.Lost, sum.Doubled, sum.Reordered, sum.Unacked, sum.Declared, sum.Again, spread(recovery), spread(slowest))
 	}
 	for _, k := range kinds {
 		if k != redisKilled {
@@ -60,6 +60,9 @@ func tabulate(all []outcome) string {
 		for _, appendOnly := range []bool{false, true} {
 			line(fmt.Sprintf("%s, %s", k, plan{appendOnly: appendOnly}.store()), func(o outcome) bool { return o.plan.has(k) && o.plan.appendOnly == appendOnly })
 		}
+	}
+	for _, s := range scopes {
+		line("*"+string(s)+"*", func(o outcome) bool { return o.plan.scope == s })
 	}
 	line("**all runs**", func(outcome) bool { return true })
 	return b.String()

@@ -13,7 +13,7 @@ type story struct {
 }
 
 func newStory() story {
-	e := &evidence{rooms: 1, members: [][]int{{1}}, happenings: make([][]happening, 2), published: make([][]*publication, 1), logs: [][]entry{nil}, epochs: []string{"a"}}
+	e := &evidence{rooms: 1, size: longHistory, members: [][]int{{1}}, happenings: make([][]happening, 2), published: make([][]*publication, 1), logs: [][]entry{nil}, epochs: []string{"a"}}
 	for n := range 4 {
 		at := position{"a", int64(n + 1)}
 		e.published[0] = append(e.published[0], &publication{message: message{0, n}, attempts: []*attempt{{connection: 1, fresh: true, ack: at}}})
@@ -91,11 +91,11 @@ func TestTheLedgerFindsWhatWentWrong(t *testing.T) {
 		},
 		{
 			name: "a lost log that was declared", run: newStory().newLife(3).get(1, 2).told("b", 0).getIn(1, 3),
-			want: verdict{Acked: 4, Delivered: 3, AcrossEpochs: 1},
+			want: verdict{Acked: 4, Delivered: 3, Declared: 1},
 		},
 		{
 			name: "a lost log that was not declared", run: newStory().newLife(3).get(1, 2).getIn(1, 3),
-			want: verdict{Acked: 4, Delivered: 3, AcrossEpochs: 1}, odd: 1,
+			want: verdict{Acked: 4, Delivered: 3, Declared: 1}, odd: 1,
 		},
 		{
 			name: "places in a living epoch that are skipped, and the client is told so", run: newStory().get(1).told("a", 3).get(4),
@@ -103,7 +103,7 @@ func TestTheLedgerFindsWhatWentWrong(t *testing.T) {
 		},
 		{
 			name: "a new epoch that skips its first message", run: newStory().newLife(2, 3).get(1, 2).told("b", 1).getIn(2, 3),
-			want: verdict{Acked: 4, Delivered: 3, AcrossEpochs: 1},
+			want: verdict{Acked: 4, Delivered: 3, Declared: 1},
 		},
 		{
 			name: "a new epoch whose last message does not come", run: newStory().newLife(3).get(1, 2, 3).told("b", 0),

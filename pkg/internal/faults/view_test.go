@@ -7,6 +7,7 @@ type view struct {
 	verdict      *verdict
 	room, client int
 	truth        map[position]message
+	size         int64 // of the log
 
 	member bool
 	at     position
@@ -16,15 +17,17 @@ type view struct {
 	listed         int64
 
 	seen map[message]position
+	// forgotten are places that the log had let go of, as the client was told.
+	forgotten map[position]bool
 	// holes are places that the client should have been given, and was not.
 	holes map[position]bool
 	// reached is the highest offset that came, by epoch.
 	reached map[string]int64
 }
 
-func newView(v *verdict, room, client int, truth map[position]message) *view {
+func newView(v *verdict, room, client, size int, truth map[position]message) *view {
 	return &view{
-		verdict: v, room: room, client: client, truth: truth,
+		verdict: v, room: room, client: client, size: int64(size), truth: truth, forgotten: map[position]bool{},
 		seen: map[message]position{}, holes: map[position]bool{}, reached: map[string]int64{},
 	}
 }
@@ -46,6 +49,8 @@ func (w *view) join(h happening) {
 		w.contradiction("told that it recovered, in epoch %s, from %v", h.epoch, w.at)
 	case h.recovered:
 		return
+	case h.asked && h.epoch == w.at.epoch && h.offset-w.at.offset > w.size:
+		w.forget(h.offset)
 	case h.asked && h.epoch == w.at.epoch:
 		w.contradiction("refused to recover from %v though the epoch lives, at %d", w.at, h.offset)
 	}
@@ -54,12 +59,37 @@ func (w *view) join(h happening) {
 }
 
 func (w *view) change(h happening) {
-	if h.epoch == w.at.epoch {
+	if h.epoch == w.at.epoch && w.highest(h.epoch) >= h.offset+w.size {
+		w.forget(h.offset)
+	} else if h.epoch == w.at.epoch {
 		for offset := w.at.offset + 1; offset <= h.offset; offset++ {
 			w.holes[position{h.epoch, offset}] = true
 		}
 	}
 	w.at, w.listing = h.position, false
+	if w.highest(h.epoch) >= h.offset+w.size {
+		w.at.offset = 0
+		w.forget(h.offset) // of the new epoch, before anybody here has looked
+		w.at.offset = h.offset
+	}
+}
+
+// forget notes that the client was told that it is not given what follows on its place, up to an offset. What it is given of that
+// all the same, it has.
+func (w *view) forget(upTo int64) {
+	for offset := w.at.offset + 1; offset <= upTo; offset++ {
+		w.forgotten[position{w.at.epoch, offset}] = true
+	}
+}
+
+// highest is the largest offset of an epoch that anybody was told of.
+func (w *view) highest(epoch string) (offset int64) {
+	for at := range w.truth {
+		if at.epoch == epoch {
+			offset = max(offset, at.offset)
+		}
+	}
+	return offset
 }
 
 func (w *view) deliver(h happening) {
@@ -71,6 +101,9 @@ func (w *view) deliver(h happening) {
 	old := w.listing && h.offset <= w.listed
 	if w.listing && !w.begun {
 		w.begun = true
+		if w.listed-h.offset+1 >= w.size {
+			w.forget(h.offset - 1)
+		}
 		w.at.offset = min(h.offset-1, w.listed)
 	}
 	before, again := w.seen[h.message]
@@ -110,10 +143,12 @@ func (w *view) finish(e *evidence) {
 			if _, seen := w.seen[p.message]; !ok || seen || p.room != w.room || lost[at] {
 				continue
 			}
-			if at.epoch == e.epochs[w.room] || at.offset <= w.reached[at.epoch] {
+			if w.forgotten[at] {
+				w.verdict.Declared++
+			} else if at.epoch == e.epochs[w.room] || at.offset <= w.reached[at.epoch] {
 				lost[at] = true // the end of the log did not come, or a new epoch was said to begin behind it
 			} else {
-				w.verdict.AcrossEpochs++
+				w.verdict.Declared++
 			}
 		}
 	}

@@ -32,6 +32,7 @@ type Server struct {
 	t    testing.TB
 	tls  bool
 	args []string
+	env  []string
 	cmd  *exec.Cmd
 	log  *tail
 	done chan struct{}
@@ -43,10 +44,15 @@ type Server struct {
 // With "--tls-port" among args Addr is the TLS port and the plain one is off; put "0" as its value, it is filled in.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return start(t, nil, args)
+}
+
+func start(t testing.TB, env, args []string) *Server {
+	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Fatal("redis-server is not installed: apt-get install redis-server (Debian, Ubuntu) or brew install redis")
 	}
-	s := &Server{t: t, args: args}
+	s := &Server{t: t, args: args, env: env}
 	t.Cleanup(func() {
 		if s.cmd != nil {
 			s.Kill()
@@ -173,7 +179,7 @@ func (s *Server) run() error {
 	cmd := exec.Command("redis-server", args...)
 	log := &tail{}
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Env = append(append(os.Environ(), "LC_ALL=C"), s.env...)
 	dieWithParent(cmd)
 	if err := cmd.Start(); err != nil {
 		return err
