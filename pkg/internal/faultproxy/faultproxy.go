@@ -5,6 +5,7 @@ package faultproxy
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -35,14 +36,24 @@ type Proxy struct {
 // Start listens on a free port of loopback and passes on to target (host:port) until the test ends.
 func Start(t testing.TB, target string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("fault proxy: %v", err)
 	}
+	release, err := reserve(l.Addr().(*net.TCPAddr))
+	if err != nil {
+		t.Fatalf("fault proxy: reserve the port: %v", err)
+	}
+	t.Cleanup(release)
 	p := &Proxy{Addr: l.Addr().String(), t: t, target: target, conns: make(map[net.Conn]struct{})}
 	p.serve(l)
 	t.Cleanup(p.close)
 	return p
+}
+
+func listen(addr string) (net.Listener, error) {
+	config := net.ListenConfig{Control: shared}
+	return config.Listen(context.Background(), "tcp", addr)
 }
 
 // Cut closes all connections at once; new ones are accepted.
@@ -117,7 +128,7 @@ func (p *Proxy) Restore() {
 	if !refusing {
 		return
 	}
-	l, err := net.Listen("tcp", p.Addr)
+	l, err := listen(p.Addr)
 	if err != nil {
 		p.t.Fatalf("fault proxy: listen again: %v", err)
 	}

@@ -2,7 +2,11 @@ package faults
 
 import (
 	"fmt"
+	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // judgePlain judges rooms without history: there every message comes at most once, and one connection's in the order sent, but for
@@ -87,4 +91,57 @@ func (e *evidence) backAt(room, client int) (at time.Time) {
 		}
 	}
 	return at
+}
+
+// TestTheLedgerFindsWhatWentWrongWithoutHistory tells of a room with one member, to which four messages are sent on one connection, a
+// second apart: the first in the quiet before the faults, the second during them, the others when all is mended.
+func TestTheLedgerFindsWhatWentWrongWithoutHistory(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	tests := []struct {
+		name string
+		got  []int
+		// again is a message that was sent twice, unacked one that was not acked.
+		again, unacked int
+		forgetsKeys    bool
+		want           verdict
+	}{
+		{name: "everything came", got: []int{0, 1, 2, 3}, want: verdict{Acked: 4, Delivered: 4}},
+		{name: "what was sent before the faults is missing", got: []int{1, 2, 3}, want: verdict{Acked: 4, Delivered: 3, Lost: 1}},
+		{name: "what was sent during the faults is missing", got: []int{0, 2, 3}, want: verdict{Acked: 4, Delivered: 3, Declared: 1}},
+		{name: "what was sent after them is missing, when something has come already", got: []int{0, 1, 2}, want: verdict{Acked: 4, Delivered: 3, Lost: 1}},
+		{name: "what was sent after them is missing, and comes before anything else has", got: []int{0, 1, 3}, want: verdict{Acked: 4, Delivered: 3, Declared: 1}},
+		{name: "one came twice", got: []int{0, 1, 1, 2, 3}, want: verdict{Acked: 4, Delivered: 5, Doubled: 1}},
+		{name: "one that was sent twice came twice", got: []int{0, 1, 1, 2, 3}, again: 1, want: verdict{Acked: 4, Delivered: 5, Doubled: 1}},
+		{name: "one that was sent twice came twice, and its key was lost", got: []int{0, 1, 1, 2, 3}, again: 1, forgetsKeys: true, want: verdict{Acked: 4, Delivered: 5, Again: 1}},
+		{name: "two are exchanged", got: []int{0, 2, 1, 3}, want: verdict{Acked: 4, Delivered: 4, Reordered: 1}},
+		{name: "one that was sent twice comes late", got: []int{0, 2, 1, 3}, again: 1, want: verdict{Acked: 4, Delivered: 4}},
+		{name: "one that was not acked comes", got: []int{0, 1, 2, 3}, unacked: 2, want: verdict{Acked: 3, Delivered: 4, Unacked: 1}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e := &evidence{
+				rooms: 1, members: [][]int{{0}}, published: make([][]*publication, 1), forgetsKeys: test.forgetsKeys,
+				brokenAt: start.Add(quietBefore), mended: start.Add(quietBefore + 10*time.Millisecond),
+			}
+			acked := &attempt{connection: 1, fresh: true, ack: position{epoch: "none"}}
+			for n, sent := range []time.Duration{0, quietBefore, quietBefore + time.Second, quietBefore + 2*time.Second} {
+				p := &publication{message: message{0, n}, sent: start.Add(sent), attempts: []*attempt{acked}}
+				if n == test.again && n > 0 {
+					p.attempts = []*attempt{{connection: 1, fresh: true}, acked}
+				}
+				if n == test.unacked && n > 0 {
+					p.attempts = []*attempt{{connection: 1, fresh: true}}
+				}
+				e.published[0] = append(e.published[0], p)
+			}
+			told := []happening{{what: joined, at: start}}
+			for _, n := range test.got {
+				told = append(told, happening{what: delivered, message: message{0, n}, at: e.published[0][n].sent.Add(time.Millisecond)})
+			}
+			e.happenings = [][]happening{told}
+			if diff := cmp.Diff(test.want, *judge(e), cmpopts.IgnoreFields(verdict{}, "Contradictions", "Where")); diff != "" {
+				t.Errorf("the ledger says (-want +got):\n%s", diff)
+			}
+		})
+	}
 }

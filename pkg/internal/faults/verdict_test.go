@@ -61,6 +61,13 @@ func (s story) told(epoch string, offset int64) story {
 	return s
 }
 
+// short makes the log one of the last two messages.
+func (s story) short() story {
+	s.size = 2
+	s.logs[0] = s.logs[0][2:]
+	return s
+}
+
 // TestTheLedgerFindsWhatWentWrong shows that a run that passes has passed something.
 func TestTheLedgerFindsWhatWentWrong(t *testing.T) {
 	tests := []struct {
@@ -170,6 +177,30 @@ func TestTheLedgerFindsWhatWentWrong(t *testing.T) {
 				return s
 			}(),
 			want: verdict{Acked: 3, Delivered: 4, Unacked: 1},
+		},
+		{
+			name: "a short log has forgotten what a client missed, and says so", run: newStory().short().get(1).join("a", 4, false).get(3, 4),
+			want: verdict{Acked: 4, Delivered: 3, Declared: 1},
+		},
+		{
+			name: "a short log has forgotten what a client missed, and says that it recovered", run: newStory().short().get(1).join("a", 4, true).get(3, 4),
+			want: verdict{Acked: 4, Delivered: 3, Lost: 1},
+		},
+		{
+			name: "a short log refuses to give what it has", run: newStory().short().get(1, 2).join("a", 4, false).get(3, 4),
+			want: verdict{Acked: 4, Delivered: 4}, odd: 1,
+		},
+		{
+			name: "a member is told what a short log has forgotten", run: newStory().short().get(1).told("a", 2).get(3, 4),
+			want: verdict{Acked: 4, Delivered: 3, Declared: 1},
+		},
+		{
+			name: "a member is told that a short log has forgotten what it has", run: newStory().short().get(1).told("a", 3).get(4),
+			want: verdict{Acked: 4, Delivered: 2, Lost: 2},
+		},
+		{
+			name: "a member is told what was forgotten though it had that, and gets it again", run: newStory().short().get(1, 2, 3, 4).told("a", 2).get(3, 4),
+			want: verdict{Acked: 4, Delivered: 6, Doubled: 2},
 		},
 	}
 	for _, test := range tests {
