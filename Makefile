@@ -19,6 +19,9 @@ CONFIG ?= config/default
 RUNS ?= 20
 SEED ?= 0
 
+# How many runs `make model` does.
+SEEDS ?= 200
+
 # How long `make fuzz` runs each target, and which (a regular expression).
 FUZZTIME ?= 60s
 FUZZ ?= .
@@ -69,6 +72,10 @@ test-chart: ## Check the Helm chart: lint, every object against a real API serve
 .PHONY: faults
 faults: ## Break gateways, Redis and links at random and check that nothing is lost, doubled or reordered; RUNS=200, SEED=n
 	@hack/faults.sh $(RUNS) $(SEED)
+
+.PHONY: model
+model: ## Hold gateways to the reference model over random steps; SEEDS=1000, SEED=n for one run again
+	@MODEL_SEEDS=$(SEEDS) MODEL_SEED=$(SEED) go test -count=1 -timeout 120m -v -run '^TestGatewaysDoWhatTheReferenceSays$$' ./pkg/internal/model $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## Fuzz the decoders and parsers, one after the other; FUZZTIME=10m each, FUZZ=FuzzDecode only that one

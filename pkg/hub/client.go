@@ -42,8 +42,9 @@ func (h *Hub) Connect(ctx context.Context, c *Client, inbox bool, greet func(*pr
 	}
 	var once sync.Once
 	entered := make(chan struct{})
+	// A client reads what it missed up to where the inbox is said to stand, and must not get a part of that again.
 	ch.whenLive(c.user, func() { //nolint:contextcheck // the join outlives the caller's patience
-		h.startJoining(&joining{hub: h, membership: c.user, done: func(r protocol.Recovery) {
+		h.startJoining(&joining{hub: h, membership: c.user, newest: true, done: func(r protocol.Recovery) {
 			once.Do(func() { greet(&r.At) })
 			close(entered)
 		}})

@@ -815,6 +815,47 @@ func TestMessagesWithAndWithoutAPlaceInTheLogMix(t *testing.T) {
 	})
 }
 
+// The gateway hears nothing over a link that is half-open, and another connection of the user was there before.
+func TestAWelcomeSaysWhereTheInboxStandsThoughTheGatewayIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		s.room = backplane.Target{Kind: backplane.User, ID: "alice"}
+		var deaf atomic.Bool
+		s.link.deliver = func(*backplane.Message) fate {
+			if deaf.Load() {
+				return never
+			}
+			return once
+		}
+		connect := func(id string) *listener {
+			l := &listener{t: t, room: "alice", client: &hub.Client{ID: id, UserID: "alice"}}
+			l.client.Sender = l
+			s.hub.Connect(t.Context(), l.client, true, func(p *protocol.Position) {
+				if p == nil {
+					t.Fatal("the greeting does not say where the inbox stands")
+				}
+				l.joined(protocol.Recovery{At: *p})
+			})
+			return l
+		}
+		first := connect("first")
+		s.publish(3)
+		deaf.Store(true)
+		at := s.publish(5)
+		second := connect("second")
+		if got := second.position(); got != at {
+			t.Errorf("the greeting said %+v, want %+v", got, at)
+		}
+		deaf.Store(false)
+		s.publish(2)
+		synctest.Wait()
+		first.mustHave(count(1, 10), "when the gateway hears again")
+		second.mustHave(count(9, 10), "when the gateway hears again")
+		s.hub.Disconnect(first.client)
+		s.hub.Disconnect(second.client)
+	})
+}
+
 func TestAnInboxHasHistoryLikeARoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := open(t)

@@ -36,6 +36,8 @@ type joining struct {
 	// done is called once, in order with the channel's messages.
 	done func(protocol.Recovery)
 	told bool
+	// newest says that the client has to be told where the log stands, and not where the channel does, which may be behind it.
+	newest bool
 	// again says that the client is a member already, or on its way: it is only told where the channel stands.
 	again bool
 	last  int64 // the newest message sent to the client from the log
@@ -68,7 +70,7 @@ func (h *Hub) JoinLog(c *Client, room string, wanted Wanted, done func(protocol.
 // startJoining runs the join on a goroutine, unless the channel's place is known and nothing of the log is wanted.
 func (h *Hub) startJoining(j *joining) {
 	ch := j.membership.channel
-	if !j.wanted.Recover && j.wanted.History == 0 {
+	if !j.wanted.Recover && j.wanted.History == 0 && !j.newest {
 		ch.mu.Lock()
 		if l := ch.logLocked(); l.known && !l.repairing {
 			j.enterLocked(l.at.Offset, nil)

@@ -143,11 +143,10 @@ func (w *view) finish(e *evidence) {
 			if _, seen := w.seen[p.message]; !ok || seen || p.room != w.room || lost[at] {
 				continue
 			}
-			if w.forgotten[at] {
-				w.verdict.Declared++
-			} else if at.epoch == e.epochs[w.room] || at.offset <= w.reached[at.epoch] {
+			switch living := at.epoch == e.epochs[w.room] || at.offset <= w.reached[at.epoch]; {
+			case living && !w.forgotten[at]:
 				lost[at] = true // the end of the log did not come, or a new epoch was said to begin behind it
-			} else {
+			default:
 				w.verdict.Declared++
 			}
 		}
