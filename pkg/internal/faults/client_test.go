@@ -273,6 +273,9 @@ func (c *client) deliver(f *frame) {
 		c.oddity("a message without data in %s at %d", f.Room, f.Offset)
 		return
 	}
+	if c.plan.scope == inboxes && f.Epoch == "" && c.plan.forgetsKeys() {
+		return
+	}
 	at := position{f.Epoch, f.Offset}
 	c.note(happening{what: delivered, room: f.room(), position: at, message: message{f.Data.Publisher, f.Data.Number}})
 	if c.plan.scope == plainRooms {
@@ -331,7 +334,9 @@ func (c *client) takeAck(f *frame) {
 	}
 	switch hasPlace := f.Epoch != "" && f.Offset > 0; {
 	case c.plan.scope == plainRooms && f.Epoch+f.Room == "":
-		f.Epoch = "none"
+		f.Epoch = notKept
+	case c.plan.scope == inboxes && !hasPlace && c.plan.forgetsKeys():
+		f.Epoch = notKept // Redis has forgotten that there is such a user, and says so
 	case !hasPlace || c.plan.scope == plainRooms:
 		c.oddity("the ack of message %v has the place %s/%d, which does not fit %s", p.message, f.Epoch, f.Offset, c.plan.scope)
 	}

@@ -56,6 +56,9 @@ type publication struct {
 	attempts []*attempt
 }
 
+// notKept is the epoch of an ack that has no place in a log.
+const notKept = "not kept"
+
 func (p *publication) acked() (position, bool) {
 	for _, a := range p.attempts {
 		if a.ack.epoch != "" {
@@ -196,7 +199,7 @@ func (e *evidence) positions(v *verdict) []map[position]message {
 	for _, published := range e.published {
 		for _, p := range published {
 			for _, a := range p.attempts {
-				if a.ack.epoch != "" {
+				if a.ack.epoch != "" && a.ack.epoch != notKept {
 					tell(p.room, a.ack, p.message)
 				}
 			}
@@ -252,7 +255,7 @@ func (v *verdict) order(published []*publication) {
 	last := map[int]position{} // by connection
 	for _, p := range published {
 		for _, a := range p.attempts {
-			if !a.fresh || a.ack.epoch == "" {
+			if !a.fresh || a.ack.epoch == "" || a.ack.epoch == notKept {
 				continue
 			}
 			before := last[a.connection]

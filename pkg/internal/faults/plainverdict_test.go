@@ -123,7 +123,7 @@ func TestTheLedgerFindsWhatWentWrongWithoutHistory(t *testing.T) {
 				rooms: 1, members: [][]int{{0}}, published: make([][]*publication, 1), forgetsKeys: test.forgetsKeys,
 				brokenAt: start.Add(quietBefore), mended: start.Add(quietBefore + 10*time.Millisecond),
 			}
-			acked := &attempt{connection: 1, fresh: true, ack: position{epoch: "none"}}
+			acked := &attempt{connection: 1, fresh: true, ack: position{epoch: notKept}}
 			for n, sent := range []time.Duration{0, quietBefore, quietBefore + time.Second, quietBefore + 2*time.Second} {
 				p := &publication{message: message{0, n}, sent: start.Add(sent), attempts: []*attempt{acked}}
 				if n == test.again && n > 0 {

@@ -143,7 +143,7 @@ func (w *view) finish(e *evidence) {
 			if _, seen := w.seen[p.message]; !ok || seen || p.room != w.room || lost[at] {
 				continue
 			}
-			switch living := at.epoch == e.epochs[w.room] || at.offset <= w.reached[at.epoch]; {
+			switch living := at.epoch != notKept && (at.epoch == e.epochs[w.room] || at.offset <= w.reached[at.epoch]); {
 			case living && !w.forgotten[at]:
 				lost[at] = true // the end of the log did not come, or a new epoch was said to begin behind it
 			default:

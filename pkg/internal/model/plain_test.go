@@ -8,12 +8,14 @@ import (
 
 // deliver takes a message frame.
 func (r *reference) deliver(c *connection, e *event) {
-	kept, m := r.scheme.kept(e.target) > 0, c.members[e.target]
+	kept, m, p := r.scheme.kept(e.target) > 0, c.members[e.target], r.publications[e.number]
+	if kept && e.epoch == "" && p != nil && r.mayBeNotKept(p) {
+		kept = false
+	}
 	if (e.epoch != "") != kept {
 		r.breach("%v: its place does not fit a target of which %d messages are kept", e, r.scheme.kept(e.target))
 		return
 	}
-	p := r.publications[e.number]
 	switch {
 	case p == nil || p.target != e.target:
 		r.breach("%v: nobody has published it there", e)

@@ -21,6 +21,8 @@ type reference struct {
 
 	conns        map[int]*connection
 	publications map[int]*publication
+	// known are users who exist as far as Redis can know: to others what clients send is passed on, and not kept.
+	known map[target]bool
 	// lives counts how often Redis has lost everything.
 	lives int
 	// segment is the index of the first event since all was settled; faults are the gateways disturbed since.
@@ -76,6 +78,7 @@ type attempt struct {
 	conn        *connection
 	sent, lives int
 	quiet       bool
+	known       bool // that its target exists, when it was sent
 	// ack is its answer, at the index answered; nil: none, or an error.
 	ack      *event
 	answered int
@@ -87,7 +90,7 @@ type attempt struct {
 func newReference(s scheme) *reference {
 	return &reference{
 		scheme: s, truth: map[target]map[position]int{}, places: map[target]map[int]map[string]int64{}, newest: map[target]position{},
-		listing: map[target]map[string]int{}, conns: map[int]*connection{}, publications: map[int]*publication{}, faults: map[int]bool{},
+		listing: map[target]map[string]int{}, conns: map[int]*connection{}, publications: map[int]*publication{}, faults: map[int]bool{}, known: map[target]bool{},
 	}
 }
 
@@ -145,8 +148,9 @@ func (r *reference) take(e *event) {
 	case forgotten:
 		r.lives++
 		r.lost = true
+		clear(r.known)
 	case observed:
-		r.newest[e.target] = e.position
+		r.newest[e.target], r.known[e.target] = e.position, true
 	case listed:
 		r.listing[e.target] = e.members
 	case settled:
@@ -169,6 +173,7 @@ func (r *reference) open(e *event) {
 		r.breach("%v: a welcome has a place in an inbox that is not kept", e)
 	case e.epoch != "":
 		m.place(e.position)
+		r.known[own] = true
 	case r.scheme.kept(own) > 0 && !r.disturbed(c.gateway):
 		r.breach("%v: the welcome has no place in the inbox", e)
 	}
@@ -197,7 +202,7 @@ func (r *reference) command(c *connection, e *event) {
 			p = &publication{number: e.number, target: e.target, key: e.key}
 			r.publications[e.number] = p
 		}
-		p.attempts = append(p.attempts, &attempt{conn: c, sent: r.now, lives: r.lives, quiet: e.quiet})
+		p.attempts = append(p.attempts, &attempt{conn: c, sent: r.now, lives: r.lives, quiet: e.quiet, known: r.known[e.target]})
 	}
 }
 
@@ -289,12 +294,20 @@ func (r *reference) published(c *connection, asked *asked, e *event) {
 		r.breach("%v: it is no member of %s", e, p.target)
 	default:
 		a.ack = e
-		if (e.epoch != "") != (r.scheme.kept(p.target) > 0) {
+		if (e.epoch != "") != (r.scheme.kept(p.target) > 0) && !r.mayBeNotKept(p) {
 			r.breach("%v: the ack's place does not fit a target of which %d messages are kept", e, r.scheme.kept(p.target))
 		} else if e.epoch != "" {
 			r.tell(p.target, placed{e.position, p.number}, e)
 		}
 	}
+}
+
+// mayBeNotKept tells whether a message may have been passed on only, since Redis may not have known that its user exists.
+func (r *reference) mayBeNotKept(p *publication) bool {
+	if _, toUser := p.target.user(); !toUser {
+		return false
+	}
+	return slices.ContainsFunc(p.attempts, func(a *attempt) bool { return !a.known || a.lives != r.lives })
 }
 
 func (r *reference) usedForOtherData(p *publication, user string) bool {
