@@ -36,6 +36,7 @@ type gatewayStats struct {
 	Version string `json:"version"`
 	Phase   string `json:"phase"`
 	Ready   bool   `json:"ready"`
+	Canary  string `json:"canary"`
 	load
 	UptimeSeconds int64 `json:"uptime_seconds"`
 	// AgeSeconds is how old these figures are.
@@ -76,7 +77,7 @@ func sumUp(nodes []fleetNode, now time.Time) fleetStats {
 	s := fleetStats{Nodes: len(nodes), Gateways: make([]gatewayStats, 0, len(nodes))}
 	for _, n := range nodes {
 		one := gatewayStats{
-			Node: n.Node, Version: n.Version, Phase: n.Phase, Ready: n.Ready,
+			Node: n.Node, Version: n.Version, Phase: n.Phase, Ready: n.Ready, Canary: cmp.Or(n.CanaryState, canaryUnknown),
 			load: load{
 				Connections: n.Connections, Rooms: n.Rooms, Users: n.Users, MessagesReceived: n.Received, MessagesDelivered: n.Delivered,
 				ReceivedPerSecond: tenths(n.ReceivedRate), DeliveredPerSecond: tenths(n.DeliveredRate),

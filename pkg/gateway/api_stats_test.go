@@ -55,7 +55,13 @@ func TestStatsOfTheFleet(t *testing.T) {
 	for i, b := range backends {
 		eventually(t, "every gateway knows of all", func() bool {
 			s := b.stats()
-			return s.Nodes == 3 && cmp.Equal(s.load, total, noRates)
+			passing := 0
+			for _, g := range s.Gateways {
+				if g.Canary == canaryPassing {
+					passing++
+				}
+			}
+			return s.Nodes == 3 && passing == 3 && cmp.Equal(s.load, total, noRates)
 		})
 		s := b.stats()
 		if s.ReadyNodes != 3 {
@@ -105,7 +111,7 @@ func TestStatsOfAGatewayAlone(t *testing.T) {
 	n.dial(t, "alice").join("r")
 	eventually(t, "it knows of itself", func() bool { return n.LiveNodes() == 1 && n.metric(t, "wscluster_fleet_nodes") == 1 })
 	s := newBackend(t, n, "k").stats()
-	if s.Nodes != 1 || s.Connections != 1 || s.Rooms != 1 || len(s.Gateways) != 1 {
+	if s.Nodes != 1 || s.Connections != 1 || s.Rooms != 1 || len(s.Gateways) != 1 || s.Gateways[0].Canary != canaryNone {
 		t.Errorf("the figures are %+v", s)
 	}
 }

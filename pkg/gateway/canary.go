@@ -50,6 +50,9 @@ func (c *canary) out() string {
 
 // verdict is failing if any shard is, and passing if all are.
 func (c *canary) verdict() string {
+	if c.plane == nil {
+		return canaryNone
+	}
 	seen := map[string]bool{}
 	for _, state := range c.snapshot() {
 		seen[state.verdict()] = true

@@ -93,6 +93,7 @@ const (
 	canaryUnknown = "unknown" // none has come back or been missed yet
 	canaryPassing = "passing"
 	canaryFailing = "failing"
+	canaryNone    = "none" // there is nothing between the process and itself
 )
 
 // verdict is one of the words above.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/wscluster/wscluster/pkg/backplane"
 )
 
 // TestWhatFollowsFromCanaries plays rounds, a letter each: p passes; f fails while nothing is known of the others, o while others pass, s
@@ -59,6 +61,9 @@ func TestWhatFollowsFromCanaries(t *testing.T) {
 	}
 }
 
+// sendsNone stands for a Redis.
+type sendsNone struct{ backplane.Canary }
+
 func TestTheVerdictOfCanaries(t *testing.T) {
 	pass := canaryRound{began: time.Unix(1, 0), ended: time.Unix(2, 0)}
 	fail := canaryRound{began: time.Unix(1, 0), ended: time.Unix(2, 0), err: errors.New("lost")}
@@ -68,7 +73,8 @@ func TestTheVerdictOfCanaries(t *testing.T) {
 			states[shard], _ = states[shard].observe(r)
 		}
 	}
-	c := &canary{states: states}
+	c := newCanary(nil)
+	c.plane, c.states = sendsNone{}, states
 	for _, step := range []struct {
 		shard  string
 		rounds []canaryRound

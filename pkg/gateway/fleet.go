@@ -35,8 +35,9 @@ type nodeRecord struct {
 	ReceivedRate  float64 `json:"receivedRate"`
 	DeliveredRate float64 `json:"deliveredRate"`
 
-	// Canary is by shard of Redis.
-	Canary map[string]canaryRecord `json:"canary,omitempty"`
+	// Canary is by shard of Redis, CanaryState what CanaryStatus says of all.
+	Canary      map[string]canaryRecord `json:"canary,omitempty"`
+	CanaryState string                  `json:"canaryState"`
 }
 
 // fleet is what this gateway tells the others of the cluster and knows of them.
@@ -129,7 +130,7 @@ func (g *Gateway) record() nodeRecord {
 		Connections: stats.Connections, Rooms: stats.Rooms, Users: stats.Users,
 		Received: g.metrics.messagesReceived(), Delivered: stats.Deliveries,
 		ReceivedRate: rates.received, DeliveredRate: rates.delivered,
-		Canary: g.canary.record(time.Now()),
+		Canary: g.canary.record(time.Now()), CanaryState: g.canary.verdict(),
 	}
 }
 
