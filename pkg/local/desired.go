@@ -89,12 +89,9 @@ func derive(cluster *v1alpha1.WebSocketCluster, known secrets) (*desired, error)
 	return d, nil
 }
 
-// restartHash leaves out what gateway.md says is reloaded when the file changes.
+// restartHash leaves out what a running gateway takes over.
 func restartHash(s settings.Settings, environment []string) (string, error) {
-	standard := settings.Default()
-	s.Rooms, s.DirectMessages, s.Inbox = standard.Rooms, standard.DirectMessages, standard.Inbox
-	s.Limits, s.AllowedOrigins = standard.Limits, standard.AllowedOrigins
-	text, err := settings.Marshal(s)
+	text, err := settings.Marshal(s.WithoutReloadable())
 	if err != nil {
 		return "", err
 	}

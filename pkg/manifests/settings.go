@@ -129,7 +129,7 @@ func settingsFile(cluster *v1alpha1.WebSocketCluster) (renderedSettings, error) 
 	if err != nil {
 		return renderedSettings{}, err
 	}
-	fixed, err := settings.Marshal(withoutReloadable(s))
+	fixed, err := settings.Marshal(s.WithoutReloadable())
 	if err != nil {
 		return renderedSettings{}, err
 	}
@@ -183,14 +183,6 @@ func backplaneURL(cluster *v1alpha1.WebSocketCluster, user string) string {
 		user += "@"
 	}
 	return fmt.Sprintf("%s://%s%s/0", scheme, user, external.Addresses[0])
-}
-
-// withoutReloadable forgets what a gateway takes over from its changed file while it runs, so that such a change rolls no pod.
-func withoutReloadable(s settings.Settings) settings.Settings {
-	standard := settings.Default()
-	s.Rooms, s.DirectMessages, s.Inbox = standard.Rooms, standard.DirectMessages, standard.Inbox
-	s.Limits, s.AllowedOrigins = standard.Limits, standard.AllowedOrigins
-	return s
 }
 
 func inConfig(file string) string { return configDirectory + "/" + file }

@@ -24,6 +24,23 @@ func (r *Reload) empty() bool {
 	return r.Err == nil && len(r.Changed)+len(r.Files)+len(r.NeedsRestart) == 0
 }
 
+// takeReloadable sets what may change while running to what other says. It is the one list of these settings; a test compares it with
+// the options that are marked as reloaded.
+func takeReloadable(s *Settings, other Settings) {
+	s.AllowedOrigins = other.AllowedOrigins
+	s.Limits = other.Limits
+	s.Rooms = other.Rooms
+	s.DirectMessages = other.DirectMessages
+	s.Inbox = other.Inbox
+}
+
+// WithoutReloadable returns the settings with defaults in place of all that a gateway takes over from its changed file while it
+// runs. Two settings that differ without it need a restart; two that do not, need none.
+func (s Settings) WithoutReloadable() Settings {
+	takeReloadable(&s, Default())
+	return s
+}
+
 // reload lays what may change while running over the settings in force. The loaded settings are compared with those loaded before them,
 // so that a key that needs a restart is told once and not at every change of another one.
 func reload(running, before, loaded Settings) Reload {
@@ -37,11 +54,7 @@ func reload(running, before, loaded Settings) Reload {
 			r.NeedsRestart = append(r.NeedsRestart, o.path)
 		}
 	}
-	r.Settings.AllowedOrigins = loaded.AllowedOrigins
-	r.Settings.Limits = loaded.Limits
-	r.Settings.Rooms = loaded.Rooms
-	r.Settings.DirectMessages = loaded.DirectMessages
-	r.Settings.Inbox = loaded.Inbox
+	takeReloadable(&r.Settings, loaded)
 	for _, part := range []struct {
 		key      string
 		old, new any
