@@ -146,6 +146,23 @@ func TestAPageSurvivesTheDeathOfItsGateway(t *testing.T) {
 	alice.hears("yes")
 }
 
+// A gateway that is stopped keeps its connections and answers nothing, like a link that is dead in one direction. Its next
+// heartbeat is further away than this test waits.
+func TestAPageLeavesAGatewayThatDoesNotAnswer(t *testing.T) {
+	run := localtest.Start(t, wsc, nil, "-f", clusterFile(t, strings.TrimSuffix(twoGateways, "}")+", gateway: {heartbeatSeconds: 300}}"), "--port", "0")
+	alice, bob := twoPages(t, run.AwaitUp())
+	victim := run.Gateways()[bob.node()]
+	bob.letNetworkFail()
+	if err := syscall.Kill(victim.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(victim.PID, syscall.SIGCONT) }) // so that it can end
+	bob.say("written into the dark")
+	alice.hears("written into the dark")
+	bob.awaitConnected()
+	bob.hears("written into the dark")
+}
+
 func TestADrainMovesAPageWithoutLosingOrDoublingAMessage(t *testing.T) {
 	file := clusterFile(t, twoGateways)
 	run := localtest.Start(t, wsc, nil, "-f", file, "--port", "0")

@@ -5,7 +5,8 @@ export const subprotocol = "wscluster.v1.json";
 
 const welcomeTimeout = 10_000; // ms
 const probeTimeout = 3_000; // ms
-const ackTimeout = 10_000; // ms; the gateway answers a publish within about 2 s even when Redis is away
+const answerDue = 3_000; // ms; the gateway answers within about 2 s even when Redis is away, but for joins, which wait for it
+const ackTimeout = 10_000; // ms
 
 // CommandError is the gateway's answer to a command that failed. Its code is one of docs/protocol.md, or "timeout".
 export class CommandError extends Error {
@@ -25,9 +26,10 @@ export class LostError extends Error {
 
 export class Connection {
   #socket;
-  #commands = new Map(); // command id -> {resolve, reject, timer}
+  #commands = new Map(); // command id -> {resolve, reject, due, timer}
   #lastId = 0;
   #pinger;
+  #probing = false;
   #over = false;
 
   welcome = null;
@@ -57,11 +59,13 @@ export class Connection {
     }
     const id = String(++this.#lastId);
     return new Promise((resolve, reject) => {
+      // A link that is dead in one direction takes what is sent and brings nothing back: only asking tells it from a slow Redis.
+      const due = setTimeout(() => this.probe(), answerDue);
       const timer = setTimeout(() => {
         this.#commands.delete(id);
         reject(new CommandError("timeout", "The gateway did not answer in time."));
       }, ackTimeout);
-      this.#commands.set(id, { resolve, reject, timer });
+      this.#commands.set(id, { resolve, reject, due, timer });
       this.#socket.send(JSON.stringify({ ...frame, id }));
     });
   }
@@ -75,8 +79,15 @@ export class Connection {
 
   // probe finds out soon whether the other end is still there.
   probe() {
+    if (this.#probing || this.#over) {
+      return;
+    }
+    this.#probing = true;
     const timer = setTimeout(() => this.#fail("The gateway stopped answering."), probeTimeout);
-    this.command({ type: "ping" }).catch(() => {}).then(() => clearTimeout(timer));
+    this.command({ type: "ping" }).catch(() => {}).then(() => {
+      clearTimeout(timer);
+      this.#probing = false;
+    });
   }
 
   close() {
@@ -107,6 +118,7 @@ export class Connection {
       return;
     }
     this.#commands.delete(frame.id);
+    clearTimeout(command.due);
     clearTimeout(command.timer);
     if (frame.type === "ack") {
       command.resolve(frame);
@@ -139,6 +151,7 @@ export class Connection {
     clearInterval(this.#pinger);
     this.settleOpened(lost);
     for (const command of this.#commands.values()) {
+      clearTimeout(command.due);
       clearTimeout(command.timer);
       command.reject(lost);
     }
