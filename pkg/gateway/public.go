@@ -111,7 +111,8 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult 
 		s.Closed(socket.Draining)
 		return connectDraining
 	}
-	if g.phase.Load() == draining { // it began after we looked: the drain may not have seen this session
+	if g.phase.Load() == draining && s.moving.CompareAndSwap(false, true) { // it began after we looked, and has not seen this session
+		s.send(func(dst []byte) []byte { return protocol.AppendReconnect(dst, protocol.ReconnectDraining, 0) })
 		conn.Close(uint16(protocol.CloseRestart), "connect again", socket.Draining)
 	}
 	return connectOK
