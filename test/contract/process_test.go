@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	_ "github.com/wscluster/wscluster/pkg/gateway" // unused: it has go test run again, and not answer from its cache, when the gateway has changed
 )
 
 // patience bounds how long a test waits for what must come. Nothing waits that long unless it fails.
