@@ -66,7 +66,7 @@ type Counters struct {
 	// the confirmation, and SubscribeWaitMax the longest.
 	Subscribed                      uint64
 	SubscribeWait, SubscribeWaitMax time.Duration
-	// Interruptions counts how often a link with subscriptions broke.
+	// Interruptions counts how often a link with subscriptions broke, or slots with subscriptions moved to another shard.
 	Interruptions uint64
 }
 

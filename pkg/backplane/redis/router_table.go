@@ -62,6 +62,7 @@ func (r *router) shardLocked(addr string) *shard {
 	}
 	s := b.newShard(addr, b.dialer.to(addr), b.health.add(addr, b.dialer.options.links()))
 	s.used = time.Now()
+	s.health.count(false) // until it serves something
 	r.shards[addr] = s
 	s.start(b)
 	return s
@@ -99,7 +100,7 @@ func (r *router) retireLocked(now time.Time) {
 			s.used = now
 			continue
 		}
-		if now.Sub(s.used) < unusedShard || slices.ContainsFunc(s.publishers, func(p *publisher) bool { return !p.queue.isEmpty() }) {
+		if now.Sub(s.used) < unusedShard || now.Sub(s.asked) < unusedShard || slices.ContainsFunc(s.publishers, func(p *publisher) bool { return !p.queue.isEmpty() }) {
 			continue
 		}
 		delete(r.shards, addr)

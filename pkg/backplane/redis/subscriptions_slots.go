@@ -13,6 +13,9 @@ func (s *subscriptions) refused(slot uint16) {
 	for sub := s.bySlot[slot]; sub != nil; sub = sub.next {
 		if sub.state == subscribing || sub.state == unsubscribing {
 			sub.state = absent
+			if !sub.wanted {
+				s.change(sub)
+			}
 		}
 	}
 }
