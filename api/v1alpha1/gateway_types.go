@@ -85,7 +85,7 @@ type Limits struct {
 	// +kubebuilder:validation:Maximum=268435456
 	// +optional
 	SendQueueBytes int32 `json:"sendQueueBytes,omitempty"`
-	// messagesPerSecond that one connection may publish on average, 0 to 1000000, default 50; 0: no limit; over it: error rate_limited.
+	// messagesPerSecond that one user may publish on average, over the whole fleet, 0 to 1000000, default 50; 0: no limit; over it: error rate_limited.
 	// +kubebuilder:default=50
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000

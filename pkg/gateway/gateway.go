@@ -35,6 +35,7 @@ type Gateway struct {
 	fleet         *fleet
 	canary        *canary
 	attendance    *attendance
+	allowances    *allowances
 	certificate   certificate
 	sequence      messageIDs
 	started       time.Time
@@ -101,7 +102,7 @@ func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*
 	if g.authenticator, err = auth.New(keys, s.Auth, auth.Options{Logger: logger}); err != nil {
 		return nil, err
 	}
-	g.attendance = newAttendance(g, plane)
+	g.attendance, g.allowances = newAttendance(g, plane), newAllowances(g, plane)
 	g.apply(s)
 	if err := g.certificate.load(s); err != nil {
 		return nil, err

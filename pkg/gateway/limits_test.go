@@ -109,9 +109,9 @@ func TestRateLimits(t *testing.T) {
 			return accepted(c, 1, `"type":"publish","target_user_id":"bob","data":1`) == 1
 		})
 	})
-	t.Run("other connections have their own", func(t *testing.T) {
-		if got := accepted(n.dial(t, "alice"), 20, `"type":"publish","target_user_id":"bob","data":1`); got != 20 {
-			t.Errorf("a new connection may publish %d at once, want 20", got)
+	t.Run("other users have their own", func(t *testing.T) {
+		if got := accepted(n.dial(t, "carol"), 20, `"type":"publish","target_user_id":"bob","data":1`); got != 20 {
+			t.Errorf("another user may publish %d at once, want 20", got)
 		}
 	})
 	t.Run("other commands may come ten times as often", func(t *testing.T) {

@@ -27,7 +27,7 @@ const maxPooledBody = 64 << 10
 func (s *session) publish(c *protocol.Command) *protocol.Error {
 	g := s.gateway
 	live := g.live.Load()
-	if !s.messages.take(live.limits.MessagesPerSecond, live.limits.MessageBurst) {
+	if !s.mayPublish(&live.limits) {
 		return &protocol.Error{Code: protocol.CodeRateLimited, Message: "too many messages: wait a moment, then send again"}
 	}
 	m := backplane.Message{Target: backplane.Target{Kind: backplane.User}}

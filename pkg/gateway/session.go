@@ -22,8 +22,8 @@ type session struct {
 
 	// The reading goroutine's.
 	client    hub.Client
-	messages  bucket // what the client may publish
-	commands  bucket // everything else that it may ask for
+	messages  *allowance // what the client's user may publish; nil: nothing was published yet
+	commands  bucket     // everything else that the client may ask for
 	badFrames int
 
 	// identity is who the client is; an auth command replaces it.
@@ -66,6 +66,9 @@ func (s *session) Closed(reason socket.Reason) {
 	g.hub.Disconnect(&s.client)
 	g.unregister(s)
 	g.attendance.exit(s)
+	if s.messages != nil {
+		g.allowances.giveBack(s.messages)
+	}
 	g.admitted.Add(-1)
 	g.metrics.disconnects[reason].Add(1)
 	g.logger.Debug("disconnected", "connection_id", s.client.ID, "user_id", s.client.UserID, "reason", reason.String())

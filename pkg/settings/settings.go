@@ -119,7 +119,7 @@ type Limits struct {
 	MaxMessageBytes int
 	// SendQueueBytes waits at most for one slow client; over it the client is closed with 4408.
 	SendQueueBytes int
-	// MessagesPerSecond that one connection may publish on average; over it: error rate_limited; 0: no limit.
+	// MessagesPerSecond that one user may publish on average, over the whole fleet; over it: error rate_limited; 0: no limit.
 	MessagesPerSecond int
 	// MessageBurst is how many messages may come at once before MessagesPerSecond counts.
 	MessageBurst int

@@ -211,7 +211,7 @@ func TestAdmission(t *testing.T) {
 		}
 	})
 
-	holds(t, "Rooms that one connection may have joined … The largest frame from a client … Bytes that may wait for one slow client; at least --max-message-bytes. … Messages that one connection may publish on average … Messages that may come at once before the rate counts.", func(t *testing.T) {
+	holds(t, "Rooms that one connection may have joined … The largest frame from a client … Bytes that may wait for one slow client; at least --max-message-bytes. … Messages that one user may publish on average, over all connections … Messages that may come at once before the rate counts.", func(t *testing.T) {
 		c := dial(t, startGateway(t, "", "--auth=trusted"), "user") // the defaults
 		c.join(strings.Split(many(100, func(i int) string { return fmt.Sprint("r", i) }), ",")...)
 		c.refused("room_limit", `{"type":"join","room_id":"one more"}`, "100")

@@ -335,11 +335,11 @@ func TestLimits(t *testing.T) {
 	t.Parallel()
 	f := shared(t)
 
-	holds(t, "messages-per-second and message-burst count publishes. Other commands have a bucket of their own, ten times as large. Over either: rate_limited; wait a moment.", func(t *testing.T) {
+	holds(t, "messages-per-second and message-burst count publishes of one user, on all connections. Other commands have a bucket of their own, ten times as large, for each connection. Over either: rate_limited; wait a moment.", func(t *testing.T) {
 		g := startGateway(t, "", "--auth=trusted", "--messages-per-second=5", "--message-burst=10")
 		flood := func(command string, count, burst, rate int) {
 			t.Helper()
-			c, begin, taken := dial(t, g, "user"), time.Now(), 0
+			c, begin, taken := dial(t, g, name("user")), time.Now(), 0
 			for i := range count {
 				c.send(fmt.Sprintf(`{"id":"%d",%s}`, i, command))
 			}

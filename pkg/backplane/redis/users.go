@@ -23,7 +23,7 @@ var (
 	attendLua    string
 	attendScript = goredis.NewScript(attendLua)
 
-	limitScripts = []*goredis.Script{attendScript, turnsScript}
+	limitScripts = []*goredis.Script{attendScript, turnsScript, spendScript}
 )
 
 var _ backplane.Users = (*Backplane)(nil)
