@@ -71,6 +71,8 @@ type shard struct {
 	mu       sync.Mutex
 	channels map[backplane.Target]*channel
 	idle     []*channel // had no members at some time; looked at by the sweeper
+
+	logs atomic.Bool // a channel may have a log
 }
 
 type counters struct {

@@ -43,6 +43,7 @@ func (l *logState) forgetSkipping(b *batch) {
 func (ch *channel) logLocked() *logState {
 	if ch.log == nil {
 		ch.log = &logState{}
+		ch.hub.shard(ch.target).logs.Store(true)
 	}
 	return ch.log
 }

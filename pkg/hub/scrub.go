@@ -29,10 +29,16 @@ func (h *Hub) scrub() {
 
 // logged returns the shard's channels that have members and a known place in a log.
 func (s *shard) logged() (channels []*channel) {
+	if !s.logs.Swap(false) {
+		return nil // where nothing is kept, looking through thousands of channels each second would be for nothing
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, ch := range s.channels {
 		ch.mu.Lock()
+		if ch.log != nil {
+			s.logs.Store(true)
+		}
 		if ch.log != nil && ch.log.known && !ch.log.repairing && len(ch.members) > 0 {
 			channels = append(channels, ch)
 		}
