@@ -128,7 +128,7 @@ func run(ctx context.Context, entries []entry, rounds int, results *report.Resul
 	failed := make([]bool, len(entries))
 	for round := range rounds {
 		for i, e := range entries {
-			if failed[i] || ctx.Err() != nil || e.scenario.Alone && round >= aloneRounds {
+			if failed[i] || ctx.Err() != nil || e.scenario.Alone && round >= aloneRounds || e.scenario.Once && round > 0 {
 				continue
 			}
 			var values []scenario.Value

@@ -8,6 +8,7 @@ command -v redis-server >/dev/null || {
   echo "redis-server is missing: hack/install-deps.sh test installs it" >&2
   exit 1
 }
+ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)" # for the scenarios with the most clients
 out=$PWD/dist/bench/bin
 mkdir -p "$out"
 echo "Building the gateway and the servers that it is compared with (some minutes the first time)" >&2

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"regexp"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,8 +47,15 @@ func newMetrics(g *Gateway) *metrics {
 	for _, code := range errorCodes {
 		m.errors[code] = new(atomic.Uint64)
 	}
-	m.registry.MustRegister(m, m.publishDuration, m.drainHurried, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m, m.publishDuration, m.drainHurried, runtimeCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// runtimeCollector tells of Go's runtime, also how much CPU time the collection of garbage takes.
+func runtimeCollector() prometheus.Collector {
+	return collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{
+		Matcher: regexp.MustCompile(`^/cpu/classes/(gc/)?total:cpu-seconds$`),
+	}))
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {

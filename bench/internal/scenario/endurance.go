@@ -9,21 +9,34 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/wscluster/wscluster/pkg/bench"
 )
 
-// Endurance is what an hour brings, in minutes: 18,000 connections in rooms of 10 on one node, and traffic without a pause.
-// Memory must not grow, and collecting garbage must not be felt.
+// enduranceRooms is how many rooms of 10 clients there are: 2,000, or as many hundreds as one process may have files for.
+func enduranceRooms() int {
+	const wanted, spare = 2000, 400
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Max >= wanted*10+spare {
+		return wanted
+	}
+	return max(0, int(limit.Max)-spare) / 1000 * 100
+}
+
+// Endurance is an hour's traffic, 100 messages a second, in two minutes, to rooms of 10 on one node. Memory must not grow, and
+// collecting garbage must not be felt.
 func Endurance() Scenario {
+	rooms := enduranceRooms()
 	return Scenario{
-		Name: "endurance", Title: "18,000 connections in rooms of 10, 360,000 messages", Fits: ours, Alone: true,
+		Name: "endurance", Title: fmt.Sprintf("%d,000 connections in rooms of 10, 360,000 messages", rooms/100), Fits: ours, Alone: true, Once: true,
 		Prepare: func(ctx context.Context, e *Env) (Session, error) {
 			d, err := e.deploy(1, true)
 			if err != nil {
 				return nil, err
 			}
 			o := e.options(d.Cluster)
-			o.Rooms = e.size(1800, 20)
+			o.Rooms = e.size(rooms, 20)
 			o.Publishers, o.Subscribers = o.Rooms, 9*o.Rooms
 			return e.load(ctx, d, o, endurance)
 		},
@@ -32,7 +45,7 @@ func Endurance() Scenario {
 
 func endurance(ctx context.Context, s *loaded) ([]Value, error) {
 	const parts = 6
-	length := s.duration(30 * time.Second)
+	length := s.duration(20 * time.Second)
 	server := s.Processes[0]
 	before, err := s.garbage(ctx)
 	if err != nil {
@@ -45,7 +58,7 @@ func endurance(ctx context.Context, s *loaded) ([]Value, error) {
 	var resident []float64
 	var delivered uint64
 	for range parts {
-		phase, err := publish(ctx, s.generator, bench.Load{Rate: 2000, Duration: length, Grace: 2 * time.Second})
+		phase, err := publish(ctx, s.generator, bench.Load{Rate: 3000, Duration: length, Grace: 10 * time.Second})
 		if err != nil {
 			return nil, err
 		}
@@ -63,6 +76,10 @@ func endurance(ctx context.Context, s *loaded) ([]Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	used, err := c.per(1)
+	if err != nil {
+		return nil, err
+	}
 	after, err := s.garbage(ctx)
 	if err != nil {
 		return nil, err
@@ -72,13 +89,14 @@ func endurance(ctx context.Context, s *loaded) ([]Value, error) {
 		{"memory at the end", "MB resident", resident[parts-1]},
 		{"CPU", "µs a delivery", micros},
 		{"garbage collections", "a minute", (after.collections - before.collections) / (parts * length.Minutes())},
+		{"garbage collection", "% of the CPU time", (after.seconds - before.seconds) * 1e6 / used * 100},
 		{"longest pause for one, ever", "ms", after.longest * 1000},
 	}, nil
 }
 
-// garbage is what the Go runtime says of its collector: how often it ran, and the longest time that it stopped everything for,
-// in seconds.
-type garbage struct{ collections, longest float64 }
+// garbage is what the Go runtime says of its collector: how often it ran, the CPU time that it took, and the longest time that it
+// stopped everything for, in seconds.
+type garbage struct{ collections, seconds, longest float64 }
 
 // garbage reads a gateway's metrics.
 func (s *loaded) garbage(ctx context.Context) (g garbage, err error) {
@@ -92,8 +110,9 @@ func (s *loaded) garbage(ctx context.Context) (g garbage, err error) {
 	}
 	defer response.Body.Close()
 	wanted := map[string]*float64{
-		"go_gc_duration_seconds_count":         &g.collections,
-		`go_gc_duration_seconds{quantile="1"}`: &g.longest,
+		"go_gc_duration_seconds_count":              &g.collections,
+		"go_cpu_classes_gc_total_cpu_seconds_total": &g.seconds,
+		`go_gc_duration_seconds{quantile="1"}`:      &g.longest,
 	}
 	found := 0
 	for lines := bufio.NewScanner(response.Body); lines.Scan(); {

@@ -123,22 +123,32 @@ func atGrowthRate(ctx context.Context, s *loaded) ([]Value, error) {
 
 // perDelivery measures one load after a short one of the same kind.
 func (s *loaded) perDelivery(ctx context.Context, l bench.Load) ([]Value, error) {
-	warm := l
-	warm.Duration = s.duration(200 * time.Millisecond)
-	if _, err := publish(ctx, s.generator, warm); err != nil {
+	if err := s.warm(ctx, l); err != nil {
 		return nil, err
 	}
+	values, _, err := s.deliveries(ctx, l)
+	return values, err
+}
+
+func (s *loaded) warm(ctx context.Context, l bench.Load) error {
+	l.Duration = s.duration(200 * time.Millisecond)
+	_, err := publish(ctx, s.generator, l)
+	return err
+}
+
+// deliveries measures one load.
+func (s *loaded) deliveries(ctx context.Context, l bench.Load) ([]Value, *bench.Phase, error) {
 	c, err := startCost(s.Processes...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	phase, err := publish(ctx, s.generator, l)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	micros, err := c.per(phase.Delivered)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return []Value{{"", "µs a delivery", micros}}, complete(phase)
+	return []Value{{"", "µs a delivery", micros}}, phase, complete(phase)
 }

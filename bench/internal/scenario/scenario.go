@@ -23,6 +23,8 @@ type Scenario struct {
 	Fits func(*contestant.Contestant) bool
 	// Alone is true if the contestants cannot all be kept running at once: then each is prepared anew for each round.
 	Alone bool
+	// Once is true if one round says enough.
+	Once bool
 	// Prepare starts a contestant and connects its clients.
 	Prepare func(ctx context.Context, e *Env) (Session, error)
 }
