@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -46,13 +47,21 @@ func newPatientDoor(inner net.Listener, serve http.HandlerFunc, patience time.Du
 	return d
 }
 
+// atOnce is how many connections are accepted before those who were here before get their turn. When thousands come in one moment
+// they wait in the kernel: goroutines that are ready run in the order in which they became so, and the pollers, which serve
+// the connected, would stand behind thousands of handshakes.
+const atOnce = 16
+
 // run accepts until the door is closed. An error waits for net/http, which knows what to do about it: after a passing one it
 // asks again a little later.
 func (d *door) run() {
-	for {
+	for accepted := 1; ; accepted++ {
 		conn, err := d.Listener.Accept()
 		if err == nil {
 			go d.meet(conn)
+			if accepted%atOnce == 0 {
+				runtime.Gosched()
+			}
 			continue
 		}
 		select {
