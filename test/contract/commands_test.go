@@ -333,7 +333,6 @@ func TestWhoMay(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	f := shared(t)
 
 	holds(t, "messages-per-second and message-burst count publishes of one user, on all connections. Other commands have a bucket of their own, ten times as large, for each connection. Over either: rate_limited; wait a moment.", func(t *testing.T) {
 		g := startGateway(t, "", "--auth=trusted", "--messages-per-second=5", "--message-burst=10")
@@ -421,6 +420,4 @@ func TestLimits(t *testing.T) {
 		alice.nothing()
 		bob.nothing()
 	})
-
-	_ = f
 }
