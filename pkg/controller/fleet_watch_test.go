@@ -27,11 +27,7 @@ import (
 
 // gatewayProgram builds cmd/gateway once.
 var gatewayProgram = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "wscluster-gateway")
-	if err != nil {
-		return "", err
-	}
-	program := filepath.Join(folder, "gateway")
+	program := filepath.Join(scratch, "gateway")
 	output, err := exec.Command("go", "build", "-o", program, "github.com/wscluster/wscluster/cmd/gateway").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, output)

@@ -40,6 +40,8 @@ var (
 	// kubeconfig is for kubectl.
 	kubeconfig string
 	assets     string
+	// scratch is a folder that is removed after all tests.
+	scratch string
 )
 
 // testTiming has the gateways asked often.
@@ -92,6 +94,7 @@ func runSuite(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(folder)
+	scratch = folder
 	kubeconfig = filepath.Join(folder, "kubeconfig")
 	if err := os.WriteFile(kubeconfig, text, 0o600); err != nil {
 		return 0, err
