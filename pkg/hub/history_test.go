@@ -815,6 +815,38 @@ func TestMessagesWithAndWithoutAPlaceInTheLogMix(t *testing.T) {
 	})
 }
 
+// While the channel is being repaired a second join reads the log too.
+func TestJoiningAgainDuringARepairGivesNothingTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t)
+		m := s.member(t)
+		s.publish(3)
+		var reading atomic.Bool
+		s.link.reading = func(backplane.Target, backplane.Cursor) error {
+			if reading.Load() {
+				time.Sleep(100 * time.Millisecond)
+			}
+			return nil
+		}
+		s.link.hasRead = func(_ backplane.Target, _ backplane.Cursor, page *backplane.Page) {
+			if reading.CompareAndSwap(true, false) {
+				s.publish(2) // comes when the page has been read, and before the join enters
+			}
+		}
+		reading.Store(true)
+		s.link.breakLink()
+		s.link.restoreLink() // the channel looks at its log
+		s.join(m, hub.Wanted{})
+		wait(time.Second)
+		if got, want := strings.ReplaceAll(m.sequence(), " ack", ""), "ack 1 2 3 4 5"; got != want {
+			t.Errorf("the member got %q, want %q", m.sequence(), want)
+		}
+		if acks := m.acked(); len(acks) != 2 {
+			t.Errorf("%d joins are acked, want 2", len(acks))
+		}
+	})
+}
+
 // The gateway hears nothing over a link that is half-open, and another connection of the user was there before.
 func TestAWelcomeSaysWhereTheInboxStandsThoughTheGatewayIsBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -297,6 +297,13 @@ func (ch *channel) enter(j *joining, a *attachment, page *backplane.Page) bool {
 		ch.mu.Unlock()
 		return false
 	}
+	if j.again {
+		// A member is given what comes with all others, and would have it twice.
+		j.enterLocked(page.Newest, nil)
+		ch.mu.Unlock()
+		ch.kick()
+		return true
+	}
 	var rest []byte
 	for _, f := range a.frames {
 		if f.offset > page.Newest {
