@@ -30,6 +30,7 @@ type reference struct {
 	faults  map[int]bool
 	lost    bool // Redis was flushed in this segment
 	now     int  // the index of the event
+	passed  []passing
 }
 
 // connection is what the reference knows of one connection.
@@ -101,6 +102,7 @@ func judge(s scheme, events []event) (wrong, missing []string) {
 		r.now = i
 		r.take(&events[i])
 	}
+	r.checkPassed()
 	r.compareAnswers()
 	r.order()
 	r.refusedStayAway()

@@ -102,9 +102,8 @@ func (r *reference) move(c *connection, m *membership, e *event) {
 		m.place(e.position)
 		return
 	}
-	size := int64(r.scheme.kept(m.target))
 	switch {
-	case size == 0:
+	case r.scheme.kept(m.target) == 0:
 		r.breach("%v: there is no history", e)
 	case !m.placed:
 		r.breach("%v: comes before the ack of the join", e)
@@ -121,10 +120,29 @@ func (r *reference) move(c *connection, m *membership, e *event) {
 		if e.epoch == before.epoch && offset <= before.offset {
 			continue
 		}
-		// Only what the log has forgotten may be passed over.
-		if newest := r.highest(m.target, e.epoch); known && newest-offset < size && !r.mayLack(c, m.target, position{e.epoch, offset}) {
-			r.breach("%v: passes over message %d at %d, and the log is at %d", e, number, offset, newest)
-			return
+		if !r.mayLack(c, m.target, position{e.epoch, offset}) {
+			r.passed = append(r.passed, passing{e, m.target, position{before.epoch, offset}, position{e.epoch, offset}})
+		}
+	}
+}
+
+// passing is a place that an epoch_changed passes over, and the same place in the epoch before.
+type passing struct {
+	event         *event
+	target        target
+	before, after position
+}
+
+// checkPassed holds that only what the log has forgotten was passed over, or what survived of the epoch before. It is asked at the
+// end, when all is known that was published.
+func (r *reference) checkPassed() {
+	for _, p := range r.passed {
+		number, known := r.truth[p.target][p.after]
+		old, knownBefore := r.truth[p.target][p.before]
+		survived := p.before.epoch != p.after.epoch && r.scheme.lasting && (!knownBefore || old == number)
+		newest := r.highest(p.target, p.after.epoch)
+		if known && !survived && newest-p.after.offset < int64(r.scheme.kept(p.target)) {
+			r.breach("%v: passes over message %d at %d, and the log is at %d", p.event, number, p.after.offset, newest)
 		}
 	}
 }
