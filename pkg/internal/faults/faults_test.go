@@ -92,7 +92,7 @@ func suffer(t *testing.T, p plan) outcome {
 			_ = os.RemoveAll(folder)
 			return
 		}
-		_ = os.WriteFile(filepath.Join(folder, "redis.log"), []byte(f.redis.Log()), 0o600)
+		_ = os.WriteFile(filepath.Join(folder, "redis.log"), []byte(f.logs()), 0o600)
 		t.Logf("the logs are in %s; the same again: make faults RUNS=1 SEED=%d", folder, p.seed)
 	})
 	c := gather(t, p, f)

@@ -24,7 +24,10 @@ type fleet struct {
 	// replica and its link to the primary are nil unless the plan has a failover.
 	replica     *redistest.Server
 	replication *faultproxy.Proxy
-	gateways    []*gateway
+	// store is there instead of redis and all of the above where there is more than one Redis; struck is the server that a fault is done to.
+	store    store
+	struck   *redistest.Server
+	gateways []*gateway
 	// redisLinks, by gateway; clientLinks, by gateway and side.
 	redisLinks  []*faultproxy.Proxy
 	clientLinks [][sides]*faultproxy.Proxy
@@ -32,12 +35,50 @@ type fleet struct {
 
 func startFleet(t testing.TB, p plan, program, folder string) *fleet {
 	t.Helper()
+	f := &fleet{t: t}
+	if p.topology == oneRedis {
+		f.startRedis(p)
+	} else {
+		f.store = startStore(t, p)
+	}
+	for i := range p.gateways {
+		f.gateways = append(f.gateways, startGateway(t, program, folder, i, f.backplane(), p.scope.settings()))
+		var links [sides]*faultproxy.Proxy
+		for side := range links {
+			links[side] = faultproxy.Start(t, f.gateways[i].addr)
+		}
+		f.clientLinks = append(f.clientLinks, links)
+	}
+	return f
+}
+
+// backplane returns how the next gateway finds Redis.
+func (f *fleet) backplane() string {
+	if f.store != nil {
+		return f.store.url()
+	}
+	link := faultproxy.Start(f.t, f.redis.Addr)
+	f.redisLinks = append(f.redisLinks, link)
+	return "redis://" + link.Addr
+}
+
+// logs returns the last that Redis has said.
+func (f *fleet) logs() string {
+	if f.store != nil {
+		return f.store.logs()
+	}
+	return f.redis.Log()
+}
+
+// startRedis starts the one Redis of a run, and its replica.
+func (f *fleet) startRedis(p plan) {
+	t := f.t
+	t.Helper()
 	args := []string{"--maxmemory-policy", "noeviction"}
 	if p.appendOnly {
 		// The folder is the test's: that of redistest is another one after each restart.
 		args = append(args, "--appendonly", "yes", "--appendfsync", "everysec", "--dir", t.TempDir())
 	}
-	f := &fleet{t: t}
 	if p.has(redisClock) {
 		f.redis, f.redisClock = redistest.StartWithClock(t, args...)
 	} else {
@@ -48,17 +89,6 @@ func startFleet(t testing.TB, p plan, program, folder string) *fleet {
 	if p.has(redisFailed) {
 		f.addReplica()
 	}
-	for i := range p.gateways {
-		link := faultproxy.Start(t, f.redis.Addr)
-		f.redisLinks = append(f.redisLinks, link)
-		f.gateways = append(f.gateways, startGateway(t, program, folder, i, link.Addr, p.scope.settings()))
-		var links [sides]*faultproxy.Proxy
-		for side := range links {
-			links[side] = faultproxy.Start(t, f.gateways[i].addr)
-		}
-		f.clientLinks = append(f.clientLinks, links)
-	}
-	return f
 }
 
 // addReplica starts a replica and waits until it follows.
@@ -133,6 +163,8 @@ func (f *fleet) breaks(x fault) {
 	f.t.Helper()
 	f.t.Logf("%s %v", time.Now().Format(clock), x)
 	switch x.kind {
+	case primaryKilled, primaryStopped, slotMoved:
+		f.breakStore(x)
 	case gatewayKilled:
 		f.gateways[x.gateway].kill()
 	case gatewayDrained:
@@ -167,6 +199,8 @@ func (f *fleet) breaks(x fault) {
 func (f *fleet) mends(x fault) {
 	f.t.Helper()
 	switch x.kind {
+	case primaryKilled, primaryStopped, slotMoved:
+		f.mendStore(x)
 	case gatewayKilled:
 		f.gateways[x.gateway].start()
 	case gatewayDrained:

@@ -48,6 +48,8 @@ type fault struct {
 	at, dur time.Duration
 	// delay is that of a slow link; at a failover it is how long the replica gets nothing before the primary dies.
 	delay time.Duration
+	// room is that whose primary or slot it is about, where the kind is about one.
+	room int
 	// jump is how far a clock jumps.
 	jump time.Duration
 }
@@ -57,6 +59,8 @@ func (f fault) String() string {
 	switch {
 	case strings.HasPrefix(text, "client"):
 		text += fmt.Sprintf(" (gateway %d, side %d)", f.gateway, f.side)
+	case f.onStore():
+		text += fmt.Sprintf(" (of room %d)", f.room)
 	case !f.onRedis():
 		text += fmt.Sprintf(" (gateway %d)", f.gateway)
 	}
@@ -81,7 +85,7 @@ func (f fault) onRedis() bool {
 // disturb another.
 func (f fault) target() string {
 	switch {
-	case f.onRedis():
+	case f.onRedis(), f.onStore():
 		return "redis"
 	case strings.HasPrefix(string(f.kind), "gateway"):
 		return fmt.Sprintf("gateway %d", f.gateway)
@@ -94,6 +98,7 @@ func (f fault) target() string {
 // plan is everything about a run that is chosen: the same seed gives the same plan.
 type plan struct {
 	seed       uint64
+	topology   topology
 	gateways   int
 	appendOnly bool
 	clients    int
@@ -119,6 +124,9 @@ func (p plan) String() string {
 }
 
 func (p plan) store() string {
+	if p.topology != oneRedis {
+		return string(p.topology)
+	}
 	if p.appendOnly {
 		return "append-only"
 	}
@@ -137,7 +145,9 @@ const afterwards = 800 * time.Millisecond
 
 func makePlan(seed uint64) plan {
 	r := rand.New(rand.NewPCG(seed, 0))
-	p := plan{seed: seed, scope: scopeOf(seed), gateways: 2 + r.IntN(2), appendOnly: r.IntN(2) == 0, clients: 6, rooms: 3, rate: 20 + r.IntN(41)}
+	topology, number := topologyOf(seed)
+	kinds := topology.kinds()
+	p := plan{seed: seed, topology: topology, scope: scopeOf(number, topology.firsts()), gateways: 2 + r.IntN(2), appendOnly: r.IntN(2) == 0, clients: 6, rooms: 3, rate: 20 + r.IntN(41)}
 	between := func(least, most int) time.Duration {
 		return time.Duration(least+r.IntN(most-least+1)) * time.Millisecond
 	}
@@ -150,12 +160,14 @@ func makePlan(seed uint64) plan {
 	for len(p.faults) < wanted {
 		k := kinds[r.IntN(len(kinds))]
 		if len(p.faults) == 0 {
-			k = kinds[seed%uint64(len(kinds))] // in as many runs as there are kinds each comes at least once
+			k = topology.first(number) // in as many runs as there are kinds each comes at least once
 		}
 		f := fault{kind: k, gateway: r.IntN(p.gateways), side: r.IntN(sides), at: at}
 		switch f.kind {
 		case gatewayKilled, gatewayDrained:
 			f.dur = between(100, 800)
+		case primaryKilled, primaryStopped, slotMoved:
+			f.dur, f.room = between(50, 1200), r.IntN(p.rooms)
 		case redisKilled, redisFull:
 			f.dur = between(50, 1200)
 		case redisStopped, gatewayStopped:
@@ -192,7 +204,7 @@ func makePlan(seed uint64) plan {
 
 func TestASeedGivesAlwaysTheSamePlan(t *testing.T) {
 	found := map[kind]int{}
-	for seed := range uint64(200) {
+	for seed := range uint64(400) {
 		p := makePlan(seed)
 		if diff := cmp.Diff(p.String(), makePlan(seed).String()); diff != "" {
 			t.Fatalf("two plans of seed %d differ: %s", seed, diff)
@@ -207,17 +219,22 @@ func TestASeedGivesAlwaysTheSamePlan(t *testing.T) {
 			t.Errorf("plan %v: want 1 to 3 faults, each on a target of its own", p)
 		}
 	}
-	for _, k := range kinds {
-		if found[k] < 10 {
-			t.Errorf("of 200 plans only %d have %q", found[k], k)
+	for _, topology := range topologies {
+		for _, k := range topology.kinds() {
+			if found[k] < 10 {
+				t.Errorf("of 400 plans only %d have %q", found[k], k)
+			}
 		}
-	}
-	together := map[string]bool{}
-	for seed := range uint64(len(kinds) * len(scopes)) {
-		p := makePlan(seed)
-		together[fmt.Sprint(p.faults[0].kind, p.scope)] = true
-	}
-	if len(together) != len(kinds)*len(scopes) {
-		t.Errorf("only %d of %d kinds and scopes meet", len(together), len(kinds)*len(scopes))
+		pairs := topology.firsts() * uint64(len(scopes))
+		together := map[string]bool{}
+		for seed := range 5 * pairs {
+			if of, number := topologyOf(seed); of == topology && number < pairs {
+				p := makePlan(seed)
+				together[fmt.Sprint(p.faults[0].kind, p.scope)] = true
+			}
+		}
+		if uint64(len(together)) != pairs {
+			t.Errorf("%s: only %d of %d pairs of kinds and scopes meet", topology, len(together), pairs)
+		}
 	}
 }

@@ -42,7 +42,7 @@ type gateway struct {
 	done    chan struct{}
 }
 
-func startGateway(t testing.TB, program, folder string, number int, redis, settings string) *gateway {
+func startGateway(t testing.TB, program, folder string, number int, backplane, settings string) *gateway {
 	t.Helper()
 	// Each has a file of its own: gateways reload what is written while they run.
 	config := filepath.Join(folder, fmt.Sprintf("gateway-%d.yaml", number))
@@ -56,7 +56,7 @@ func startGateway(t testing.TB, program, folder string, number int, redis, setti
 	g := &gateway{t: t, number: number, addr: freeAddress(t), program: program, clock: newWallClock(t, folder, number), log: log}
 	g.args = []string{
 		"--config", config, "--listen", g.addr, "--api-listen=", "--ops-listen", "127.0.0.1:0", "--node", fmt.Sprintf("gateway-%d", number),
-		"--backplane", "redis://" + redis, "--log-level", "debug", "--log-format", "text",
+		"--backplane", backplane, "--log-level", "debug", "--log-format", "text",
 	}
 	t.Cleanup(func() {
 		if g.cmd != nil {

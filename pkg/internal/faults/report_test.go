@@ -58,7 +58,12 @@ func tabulate(all []outcome) string {
 			continue
 		}
 		for _, appendOnly := range []bool{false, true} {
-			line(fmt.Sprintf("%s, %s", k, plan{appendOnly: appendOnly}.store()), func(o outcome) bool { return o.plan.has(k) && o.plan.appendOnly == appendOnly })
+			line(fmt.Sprintf("%s, %s", k, plan{topology: oneRedis, appendOnly: appendOnly}.store()), func(o outcome) bool { return o.plan.has(k) && o.plan.appendOnly == appendOnly })
+		}
+	}
+	for _, t := range topologies[1:] {
+		for _, k := range t.kinds()[:t.firsts()] {
+			line(fmt.Sprintf("%s: %s", t, k), func(o outcome) bool { return o.plan.has(k) && o.plan.topology == t })
 		}
 	}
 	for _, s := range scopes {

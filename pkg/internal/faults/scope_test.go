@@ -19,11 +19,9 @@ const (
 
 var scopes = []scope{keptRooms, shortRooms, inboxes, plainRooms}
 
-// scopeOf has every kind of fault meet every scope in as many runs as there are pairs of them, one after the other.
-func scopeOf(seed uint64) scope {
-	n := uint64(len(kinds))
-	return scopes[(seed%n+seed/n)%uint64(len(scopes))]
-}
+// scopeOf has every kind of fault that can be the first of n meet every scope in as many runs as there are pairs of them, one after
+// the other.
+func scopeOf(number, n uint64) scope { return scopes[(number%n+number/n)%uint64(len(scopes))] }
 
 const (
 	longHistory  = 5000
@@ -118,7 +116,7 @@ func clockJump(r *rand.Rand) time.Duration {
 // forgetsKeys tells whether a run's Redis may forget which keys it has seen.
 func (p plan) forgetsKeys() bool {
 	for _, f := range p.faults {
-		if f.kind == redisKilled && !p.appendOnly || f.kind == redisFailed || f.kind == redisClock && f.jump > keyLife {
+		if f.kind == redisKilled && !p.appendOnly || f.kind == redisFailed || f.kind == primaryKilled || f.kind == primaryStopped || f.kind == redisClock && f.jump > keyLife {
 			return true
 		}
 	}
