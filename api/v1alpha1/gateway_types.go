@@ -97,8 +97,8 @@ type Limits struct {
 	// +kubebuilder:validation:Maximum=1000000
 	// +optional
 	MessageBurst int32 `json:"messageBurst,omitempty"`
-	// connectsPerSecond are the connection attempts that one pod looks at, 0 to 1000000, default 1000; 0: no limit; over it: HTTP 503 overloaded with Retry-After.
-	// +kubebuilder:default=1000
+	// connectsPerSecond are the connection attempts that one pod looks at, 0 to 1000000, default 5000; 0: no limit; over it: HTTP 503 overloaded with Retry-After.
+	// +kubebuilder:default=5000
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000
 	// +optional

@@ -38,17 +38,17 @@ func (a *admission) admit(now time.Time, address netip.Addr, limits *settings.Li
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if rate := limits.ConnectsPerSecondPerAddress; rate > 0 && address.IsValid() && !a.address(now, address, rate).takeAt(now, rate, addressBurst(rate)) {
+	if rate := limits.ConnectsPerSecondPerAddress; rate > 0 && address.IsValid() && !a.address(now, address, rate).takeAt(now, rate, burstOf(rate)) {
 		// Tokens come one by one, and several clients of one address share them.
 		return connectRateLimited, 1 + rand.IntN(2+leastBurst/rate)
 	}
-	if rate := limits.ConnectsPerSecond; rate > 0 && !a.attempts.takeAt(now, rate, max(leastBurst, rate/4)) {
+	if rate := limits.ConnectsPerSecond; rate > 0 && !a.attempts.takeAt(now, rate, burstOf(rate)) {
 		return connectThrottled, a.crowd.refuse(now, rate)
 	}
 	return connectOK, 0
 }
 
-func addressBurst(rate int) int { return max(leastBurst, rate) }
+func burstOf(rate int) int { return max(leastBurst, rate) }
 
 // address returns the bucket of a client's network: the address itself, or the /64 of an IPv6 address, of which a single client
 // has all.
@@ -79,7 +79,7 @@ func (a *admission) address(now time.Time, address netip.Addr, rate int) *bucket
 // forget drops those who have all their tokens again.
 func (a *admission) forget(now time.Time, rate int) {
 	for network, b := range a.addresses {
-		if now.Sub(b.last).Seconds()*float64(rate) >= float64(addressBurst(rate)) {
+		if now.Sub(b.last).Seconds()*float64(rate) >= float64(burstOf(rate)) {
 			delete(a.addresses, network)
 		}
 	}

@@ -65,8 +65,8 @@ func TestTheLimitOfAttemptsHoldsOverTime(t *testing.T) {
 			in++
 		}
 	}
-	if in < 990 || in > 1000+25+1 {
-		t.Errorf("%d attempts were let in within 10 s, want 100 a second and a burst of 25", in)
+	if in < 990 || in > 1000+100+1 {
+		t.Errorf("%d attempts were let in within 10 s, want 100 a second and a burst of 100", in)
 	}
 }
 

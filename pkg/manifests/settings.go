@@ -57,7 +57,7 @@ func ClientSettings(cluster *v1alpha1.WebSocketCluster) (settings.Settings, erro
 		SendQueueBytes:              int(limits.SendQueueBytes),
 		MessagesPerSecond:           int(ptr.Deref(limits.MessagesPerSecond, 50)),
 		MessageBurst:                int(limits.MessageBurst),
-		ConnectsPerSecond:           int(ptr.Deref(limits.ConnectsPerSecond, 1000)),
+		ConnectsPerSecond:           int(ptr.Deref(limits.ConnectsPerSecond, 5000)),
 		ConnectsPerSecondPerAddress: int(limits.ConnectsPerSecondPerAddress),
 	}
 	for _, policy := range spec.Rooms {

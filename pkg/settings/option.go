@@ -142,7 +142,7 @@ var options = withPaths([]*option{
 		bind: func(s *Settings) value {
 			return numberValue{&s.Limits.SendQueueBytes, minMessageBytes, maxQueueBytesBound}
 		}},
-	{flag: "messages-per-second", key: "messagesPerSecond", path: "limits.messagesPerSecond", group: groupLimits, kind: "number", reloads: true, usage: "messages that one user may publish on average, on all connections; over it: rate_limited; 0: no limit",
+	{flag: "messages-per-second", key: "messagesPerSecond", path: "limits.messagesPerSecond", group: groupLimits, kind: "number", reloads: true, usage: "messages that one user may publish on average, on all connections; 0: no limit",
 		bind: func(s *Settings) value { return numberValue{&s.Limits.MessagesPerSecond, 0, maxRateBound} }},
 	{flag: "message-burst", key: "messageBurst", path: "limits.messageBurst", group: groupLimits, kind: "number", reloads: true, usage: "messages that may come at once before --messages-per-second counts",
 		bind: func(s *Settings) value { return numberValue{&s.Limits.MessageBurst, 0, maxRateBound} }},

@@ -209,7 +209,7 @@ func Default() Settings {
 			SendQueueBytes:        1 << 20,
 			MessagesPerSecond:     50,
 			MessageBurst:          100,
-			ConnectsPerSecond:     1000,
+			ConnectsPerSecond:     5000,
 		},
 		LogLevel:  "info",
 		LogFormat: "json",
