@@ -176,3 +176,23 @@ func mustReplicate(t *testing.T, cluster *redistest.Cluster, i int) {
 		return cluster.Offset(primary) == cluster.Offset(replica)
 	})
 }
+
+func TestReplicasConfirmOnTheShardOfTheirRoom(t *testing.T) {
+	cluster := redistest.StartCluster(t, 2, 1, redistest.ClusterOptions{})
+	// A quarter of this is what a replica may take: on a busy machine it is not scheduled for a while.
+	b, _ := start(t, Options{URL: cluster.URL(), Timing: Timing{Publish: 8 * PublishTimeout}})
+	keep := &backplane.Keep{Size: 100, TTL: time.Hour, MinReplicas: 1}
+	alone, whole := roomIn(0, 2, "alone"), roomIn(1, 2, "whole")
+	for _, target := range []backplane.Target{alone, whole} {
+		mustKeep(t, b, &backplane.Message{Target: target, Body: []byte("1"), Keep: keep})
+	}
+	cluster.Replicas[0][0].Pause()
+	o := backplanetest.Publish(t, b, &backplane.Message{Target: alone, Body: []byte("2"), Keep: keep})
+	if !errors.Is(o.Err, backplane.ErrUnconfirmed) || o.Receipt.Offset != 2 || o.Receipt.Epoch == "" {
+		t.Errorf("without its replica a message ended with %+v, want ErrUnconfirmed and offset 2", o)
+	}
+	if receipt := mustKeep(t, b, &backplane.Message{Target: whole, Body: []byte("2"), Keep: keep}); receipt.Offset != 2 {
+		t.Errorf("a message to the other shard got %+v, want offset 2", receipt)
+	}
+	cluster.Replicas[0][0].Resume()
+}
