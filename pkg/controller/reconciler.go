@@ -32,6 +32,9 @@ import (
 // in the way, a quota. It is one read or refused write a cluster and pause.
 const waitForOutside = 15 * time.Second
 
+// waitForCache is the pause before another visit when the cache was behind: it is up to date within milliseconds.
+const waitForCache = 100 * time.Millisecond
+
 // Reconciler brings WebSocketClusters about. All fields are required and fixed after SetupWithManager; Reconcile is safe for
 // concurrent use.
 type Reconciler struct {
@@ -59,7 +62,11 @@ type visit struct {
 	problems []*writeProblem
 	// written holds the generation of what was written, by object: the cache shows it a moment later.
 	written map[objectID]int64
-	seen    observation
+	// secretVersions are those of the Secrets that credentials were read from; empty: there was none.
+	secretVersions map[string]string
+	// outdated: a credential was changed meanwhile, so that not everything was written.
+	outdated bool
+	seen     observation
 }
 
 // Reconcile writes every object that the cluster wants, removes what it no longer wants, and reports.
@@ -73,7 +80,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		// every object has an owner reference: the garbage collector removes them
 		return ctrl.Result{}, nil
 	}
-	v := &visit{cluster: cluster, written: map[objectID]int64{}}
+	v := &visit{cluster: cluster, written: map[objectID]int64{}, secretVersions: map[string]string{}}
 	r.write(ctx, v)
 	r.observe(ctx, v)
 	reportErr := r.report(ctx, v)
@@ -98,6 +105,9 @@ func (v *visit) result(reportErr error) (ctrl.Result, error) {
 	retry = append(retry, v.seen.err, reportErr)
 	if err := errors.Join(retry...); err != nil {
 		return ctrl.Result{}, err
+	}
+	if v.outdated {
+		return ctrl.Result{RequeueAfter: waitForCache}, nil
 	}
 	if wait {
 		return ctrl.Result{RequeueAfter: waitForOutside}, nil

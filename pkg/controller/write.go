@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,7 +27,7 @@ func (id objectID) String() string { return id.kind.Kind + "/" + id.name }
 // write applies every object that the cluster wants, and then removes those that it no longer wants. An object that cannot be
 // written does not keep the others from it; but as long as one is missing nothing is removed, for it may stand in for the missing one.
 func (r *Reconciler) write(ctx context.Context, v *visit) {
-	credentials, err := r.credentials(ctx, v.cluster)
+	credentials, err := r.credentials(ctx, v)
 	if err != nil {
 		v.problems = append(v.problems, classify("credentials", err))
 		return
@@ -40,7 +41,12 @@ func (r *Reconciler) write(ctx context.Context, v *visit) {
 	for _, object := range objects {
 		id := objectID{schema.FromAPIVersionAndKind(*object.GetAPIVersion(), *object.GetKind()), *object.GetName()}
 		wanted[id] = true
-		if err := r.apply(ctx, v, id, object); err != nil {
+		err := r.apply(ctx, v, id, object)
+		if errors.Is(err, errSecretChanged) {
+			v.outdated = true // what follows would be made of the old credential
+			return
+		}
+		if err != nil {
 			v.problems = append(v.problems, classify(id.String(), err))
 		}
 	}
@@ -71,8 +77,16 @@ func (r *Reconciler) apply(ctx context.Context, v *visit, id objectID, object ma
 			return err
 		}
 	}
-	if err := r.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted),
-		client.FieldOwner(manifests.ManagedBy), client.ForceOwnership); err != nil {
+	if live != nil {
+		if err := v.precondition(id, wanted, live); err != nil {
+			return err
+		}
+	}
+	err = r.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted), client.FieldOwner(manifests.ManagedBy), client.ForceOwnership)
+	if apierrors.IsConflict(err) && wanted.GetResourceVersion() != "" {
+		return errSecretChanged
+	}
+	if err != nil {
 		return err
 	}
 	v.written[id] = wanted.GetGeneration() // Apply has put the answer there

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -283,6 +284,52 @@ func TestCredentialsAreMadeOnceAndKept(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// outdated is a client whose cache still has an old Secret when it is asked for it, so many times.
+type outdated struct {
+	client.Client
+	secret *corev1.Secret
+	times  int
+}
+
+func (c *outdated) Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+	if secret, ok := object.(*corev1.Secret); ok && key.Name == c.secret.Name && c.times > 0 {
+		c.times--
+		c.secret.DeepCopyInto(secret)
+		return nil
+	}
+	return c.Client.Get(ctx, key, object, options...)
+}
+
+func TestACredentialThatWasJustChangedIsNotPutBack(t *testing.T) {
+	for name, times := range map[string]int{
+		"when the cache learns of it during the visit": 1,
+		"when the cache learns of it later":            2,
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := create(t, newNamespace(t), "{}")
+			waitOwned(t, cluster, chatObjects)
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: cluster.Namespace, Name: "chat-redis"}}
+			refresh(t, secret)
+			old := secret.DeepCopy()
+			delete(old.Annotations, annotationApplied) // so that it is to be written
+			secret.Data["password"] = []byte("a-new-password")
+			if err := api.Update(t.Context(), secret); err != nil {
+				t.Fatal(err)
+			}
+			late := *operator
+			late.Client = &outdated{Client: operator.Client, secret: old, times: times}
+			result, err := late.Reconcile(t.Context(), requestFor(cluster))
+			if err != nil || result.RequeueAfter != waitForCache {
+				t.Errorf("the visit with an old cache returns %+v, %v; want another visit after %v", result, err, waitForCache)
+			}
+			refresh(t, secret)
+			if got := string(secret.Data["password"]); got != "a-new-password" {
+				t.Errorf("the operator put back the password %q", got)
+			}
+		})
+	}
 }
 
 func TestSomebodyElsesObjectIsLeftAlone(t *testing.T) {
