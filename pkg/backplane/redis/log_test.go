@@ -310,10 +310,49 @@ func TestAUserWithTheRightsOfHistoryNeedsNoMore(t *testing.T) {
 	sink.AwaitBodies(target, 91)
 }
 
+// A retry finds its first attempt by what Redis knows of its writer.
+func TestAGatewayWhoseClockIsAheadHasNoOtherForgotten(t *testing.T) {
+	server := redistest.Start(t)
+	b, _ := start(t, Options{URL: server.URL(), Cluster: "c"})
+	target := room("a")
+	known := func() int64 {
+		n, err := admin(t, server.Addr).HLen(t.Context(), "c:{r:a}:meta").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for i := 0; i == 0 || known()%64 != 63; i++ {
+		b.writer = newWriter()
+		mustKeep(t, b, kept(target, strconv.Itoa(i)))
+	}
+	before := known()
+	b.writer = newWriter()
+	b.writer.last.Store(time.Now().Add(time.Hour).UnixMilli() << 10)
+	mustKeep(t, b, kept(target, "from the future"))
+	if after := known(); after != before+1 {
+		t.Errorf("Redis knew of %d fields and now of %d, want one more: nobody was silent for ten minutes", before, after)
+	}
+	// It is one that was silent for ten minutes that is forgotten.
+	old := newWriter()
+	if err := admin(t, server.Addr).HSet(t.Context(), "c:{r:a}:meta", "w:"+old.id, time.Now().Add(-11*time.Minute).UnixMilli()<<10).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for known()%64 != 63 {
+		b.writer = newWriter()
+		mustKeep(t, b, kept(target, "more"))
+	}
+	b.writer = newWriter()
+	mustKeep(t, b, kept(target, "the last"))
+	if admin(t, server.Addr).HExists(t.Context(), "c:{r:a}:meta", "w:"+old.id).Val() {
+		t.Error("a writer that was silent for 11 minutes is still known")
+	}
+}
+
 // historyRights are the commands that everything in this package needs; the operator's ACL follows them.
 var historyRights = []string{
 	"+publish", "+subscribe", "+unsubscribe", "+ping", "+evalsha", "+script|load", "+info", "+wait", "+get", "+set", "+del", "+pexpire",
-	"+rpush", "+ltrim", "+lpop", "+llen", "+lrange", "+hset", "+hmget", "+hlen", "+hgetall", "+hdel",
+	"+rpush", "+ltrim", "+lpop", "+llen", "+lrange", "+hset", "+hmget", "+hlen", "+hgetall", "+hdel", "+time",
 }
 
 func TestNoKeyLivesForever(t *testing.T) {

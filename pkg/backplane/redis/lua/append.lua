@@ -78,10 +78,12 @@ end
 redis.call('PEXPIRE', KEYS[1], ARGV[8])
 redis.call('PEXPIRE', KEYS[2], ARGV[8])
 if added > 0 and redis.call('HLEN', KEYS[2]) % 64 == 0 then
-  -- Many writers have come: forget those that wrote nothing for ten minutes. Sequences are milliseconds × 1024.
+  -- Many writers have come: forget those that wrote nothing for ten minutes. Sequences are milliseconds × 1024 of the writers' clocks,
+  -- so one that is ahead must not decide alone.
+  local oldest = math.min(sequence, tonumber(redis.call('TIME')[1]) * 1024000) - 614400000
   local all = redis.call('HGETALL', KEYS[2])
   for i = 1, #all, 2 do
-    if string.sub(all[i], 1, 2) == 'w:' and tonumber(all[i + 1]) < sequence - 614400000 then
+    if string.sub(all[i], 1, 2) == 'w:' and tonumber(all[i + 1]) < oldest then
       redis.call('HDEL', KEYS[2], all[i])
     end
   end
