@@ -152,7 +152,7 @@ func TestFlags(t *testing.T) {
 		}
 	})
 
-	holds(t, "Connection attempts that this process looks at, good or bad. A quarter of a second's worth, and at least 10, may come at once. Over it: HTTP 503 overloaded. … Those of one client address, on this process; an IPv6 address stands for its /64. At least 10 may come at once. Over it: HTTP 429 rate_limited.", func(t *testing.T) {
+	holds(t, "Connection attempts that this process looks at, good or bad. A second's worth, and at least 10, may come at once. Over it: HTTP 503 overloaded. … Those of one client address, on this process; an IPv6 address stands for its /64. At least 10 may come at once. Over it: HTTP 429 rate_limited.", func(t *testing.T) {
 		for flag, refused := range map[string]int{"--connects-per-second=1": 503, "--connects-per-second-per-address=1": 429} {
 			g := startGateway(t, "", "--auth=trusted", flag)
 			begin, taken := time.Now(), 0
