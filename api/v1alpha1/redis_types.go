@@ -88,23 +88,32 @@ type Storage struct {
 
 // ExternalMode names how an external Redis is set up.
 //
-// +kubebuilder:validation:Enum=Standalone
+// +kubebuilder:validation:Enum=Standalone;Sentinel;Cluster
 type ExternalMode string
 
-// ExternalStandalone is one Redis, or a proxy that looks like one.
-const ExternalStandalone ExternalMode = "Standalone"
+// The values of ExternalMode.
+const (
+	// ExternalStandalone is one Redis, or a proxy that looks like one.
+	ExternalStandalone ExternalMode = "Standalone"
+	// ExternalSentinel is a primary with replicas that sentinels watch.
+	ExternalSentinel ExternalMode = "Sentinel"
+	// ExternalCluster is a Redis Cluster.
+	ExternalCluster ExternalMode = "Cluster"
+)
 
 // ExternalRedis is a Redis that somebody else runs. Its user needs every command on keys and channels that start with
 // the cluster's prefix, <namespace>.<name>.
 //
 // +kubebuilder:validation:XValidation:rule="self.mode != 'Standalone' || size(self.addresses) == 1",message="redis.external.mode Standalone takes exactly one address"
 // +kubebuilder:validation:XValidation:rule="!has(self.usernameSecretRef) || has(self.passwordSecretRef)",message="redis.external.usernameSecretRef needs passwordSecretRef beside it"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Sentinel' || has(self.masterName)",message="redis.external.mode Sentinel needs redis.external.masterName: the name under which the sentinels know the primary, such as mymaster"
+// +kubebuilder:validation:XValidation:rule="self.mode == 'Sentinel' || !has(self.masterName)",message="redis.external.masterName is set but redis.external.mode is not Sentinel; set the mode to Sentinel, or remove masterName"
 type ExternalRedis struct {
-	// mode is Standalone (default).
+	// mode is Standalone (default), Sentinel (addresses are the sentinels) or Cluster (addresses are some of its nodes).
 	// +kubebuilder:default=Standalone
 	// +optional
 	Mode ExternalMode `json:"mode,omitempty"`
-	// addresses as host:port, 1 to 16.
+	// addresses as host:port, 1 to 16: exactly one with mode Standalone, best all sentinels with mode Sentinel.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
@@ -112,6 +121,12 @@ type ExternalRedis struct {
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([A-Za-z0-9._-]+|\\\\[[0-9a-fA-F:.]+\\\\]):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(':') + 1)) >= 1 && int(self.substring(self.lastIndexOf(':') + 1)) <= 65535",message="write an address as host:port without a scheme, such as redis.example.com:6379; TLS is switched on by redis.external.tls"
 	// +required
 	Addresses []string `json:"addresses,omitempty"`
+	// masterName is the name under which the sentinels know the primary; only with mode Sentinel.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9._-]+$')",message="write the name as the sentinels know it: letters, digits, dots, dashes and underscores"
+	// +optional
+	MasterName string `json:"masterName,omitempty"`
 	// usernameSecretRef names the entry of a Secret with the user name; absent: the user named default. A changed name is read
 	// when pods restart.
 	// +optional

@@ -155,22 +155,21 @@ func describeAffinity(timeout time.Duration) string {
 
 // externalBackplane is the URL of a Redis that somebody else runs, and the files with what it asks for.
 func externalBackplane(external *v1alpha1.ExternalRedis, known secrets) (backplane, error) {
-	where := url.URL{Scheme: "redis", Host: external.Addresses[0], Path: "/0"}
+	name := ""
 	if ref := external.UsernameSecretRef; ref != nil {
 		user, err := settings.ReadSecret(known.file(ref))
 		if err != nil {
 			return backplane{}, err
 		}
-		where.User = url.User(string(user))
+		name = url.User(string(user)).String()
 	}
 	files := settings.RedisFiles{PasswordFile: known.file(external.PasswordSecretRef)}
 	if tls := external.TLS; tls != nil {
-		where.Scheme = "rediss"
 		files.CAFile = known.file(tls.CASecretRef)
 		if cert := tls.CertSecretRef; cert != nil {
 			files.CertFile = known.file(&v1alpha1.SecretKeyReference{Name: cert.Name, Key: "tls.crt"})
 			files.KeyFile = known.file(&v1alpha1.SecretKeyReference{Name: cert.Name, Key: "tls.key"})
 		}
 	}
-	return backplane{where.String(), files}, nil
+	return backplane{manifests.ExternalRedisURL(external, name), files}, nil
 }

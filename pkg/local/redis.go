@@ -39,7 +39,7 @@ func (r *runner) startRedis(ctx context.Context, cluster *v1alpha1.WebSocketClus
 	spec := cluster.Spec.Redis
 	if spec.External != nil {
 		where, err := externalBackplane(spec.External, r.options.Secrets)
-		r.report.event("Redis: somebody else's, at %s", spec.External.Addresses[0])
+		r.report.event("Redis: somebody else's, at %s", strings.Join(spec.External.Addresses, ", "))
 		return where, func() {}, err
 	}
 	password := rand.Text()

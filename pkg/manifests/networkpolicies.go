@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	meta "k8s.io/client-go/applyconfigurations/meta/v1"
 	networking "k8s.io/client-go/applyconfigurations/networking/v1"
+
+	"github.com/wscluster/wscluster/api/v1alpha1"
 )
 
 // gatewayNetworkPolicy lets everybody reach the public port, pods of the cluster reach the other two, and gateways reach
@@ -18,9 +20,13 @@ func (b builder) gatewayNetworkPolicy() Object {
 	egress := []*networking.NetworkPolicyEgressRuleApplyConfiguration{
 		networking.NetworkPolicyEgressRule().WithPorts(policyPort(corev1.ProtocolUDP, 53), policyPort(corev1.ProtocolTCP, 53)),
 	}
-	if external := b.cluster.Spec.Redis.External; external != nil {
+	switch external := b.cluster.Spec.Redis.External; {
+	case external != nil && external.Mode == v1alpha1.ExternalStandalone:
 		egress = append(egress, networking.NetworkPolicyEgressRule().WithPorts(portsOf(external.Addresses)...))
-	} else {
+	case external != nil:
+		// Sentinels, and the nodes of a Redis Cluster, name others with ports of their own: nobody knows which.
+		egress = append(egress, networking.NetworkPolicyEgressRule())
+	default:
 		egress = append(egress, networking.NetworkPolicyEgressRule().
 			WithTo(networking.NetworkPolicyPeer().WithPodSelector(
 				meta.LabelSelector().WithMatchLabels(Selector(b.cluster, ComponentRedis)))).

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"net/url"
+	"strings"
 	"time"
 
 	"k8s.io/utils/ptr"
@@ -175,14 +177,26 @@ func backplaneURL(cluster *v1alpha1.WebSocketCluster, user string) string {
 	if external == nil {
 		return fmt.Sprintf("redis://%s@%s.%s.svc:%d/0", RedisUser, RedisName(cluster), cluster.Namespace, RedisPort)
 	}
-	scheme := "redis"
+	return ExternalRedisURL(external, user)
+}
+
+// ExternalRedisURL is the gateway's backplane setting for a Redis that somebody else runs. The user is put in as it is, already escaped;
+// empty: the user named default.
+func ExternalRedisURL(external *v1alpha1.ExternalRedis, user string) string {
+	scheme, suffix := "redis", "/0"
 	if external.TLS != nil {
 		scheme = "rediss"
+	}
+	switch external.Mode {
+	case v1alpha1.ExternalSentinel:
+		scheme, suffix = scheme+"+sentinel", "/0?master="+url.QueryEscape(external.MasterName)
+	case v1alpha1.ExternalCluster:
+		scheme, suffix = scheme+"+cluster", ""
 	}
 	if user != "" {
 		user += "@"
 	}
-	return fmt.Sprintf("%s://%s%s/0", scheme, user, external.Addresses[0])
+	return scheme + "://" + user + strings.Join(external.Addresses, ",") + suffix
 }
 
 func inConfig(file string) string { return configDirectory + "/" + file }
