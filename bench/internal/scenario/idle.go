@@ -12,6 +12,7 @@ func Idle() Scenario {
 	return Scenario{
 		Name: "idle", Title: "18,000 idle connections in one room", Fits: func(*contestant.Contestant) bool { return true },
 		Alone: true, // the connections of one contestant are as many as a process may have files
+		Once:  true, // so many of one kind are a mean by themselves
 		Prepare: func(_ context.Context, e *Env) (Session, error) {
 			d, err := e.deploy(1, false)
 			if err != nil {
