@@ -71,7 +71,7 @@ type growth struct {
 
 var growths = []growth{
 	{"growth-rooms", "100,000 rooms against 100", "100 rooms", "100000 rooms", 1.2, ""},
-	{"endurance", "memory at the end against that after a sixth", "memory after a sixth", "memory at the end", 1.1, ""},
+	{"endurance", "memory at the end against that after a half", "memory after a half", "memory at the end", 1.1, ""},
 	{"features", "history against none", "neither", "history", 1.3, ""},
 	{"features", "tokens and room policies against none", "neither", "tokens and room policies", 1.05, ""},
 	{"growth-load", "8 pods with 10 members of a room each against 1 pod", "1 × 10 members on 1 pods", "8 × 10 members on 8 pods", 1.2, ""},
