@@ -39,9 +39,9 @@ type Figures struct {
 // Measured returns the figures of docs/performance.md.
 func Measured() Figures {
 	return Figures{
-		Write: 7 * time.Microsecond, Receive: 60 * time.Microsecond, Publish: 70 * time.Microsecond, Connect: 110 * time.Microsecond,
-		Heartbeat: 17 * time.Microsecond, HeartbeatEvery: 25 * time.Second,
-		ConnectionBytes: 2_500, KernelBytes: 4_500, ProcessBytes: 25e6,
+		Write: 7 * time.Microsecond, Receive: 30 * time.Microsecond, Publish: 70 * time.Microsecond, Connect: 80 * time.Microsecond,
+		Heartbeat: 20 * time.Microsecond, HeartbeatEvery: 25 * time.Second,
+		ConnectionBytes: 2_800, KernelBytes: 4_500, ProcessBytes: 25e6,
 		RedisPublish: 15 * time.Microsecond, RedisForward: 12 * time.Microsecond,
 		RedisSubscription: 5 * time.Microsecond, RedisSubscriptionBytes: 300,
 	}

@@ -23,16 +23,16 @@ func TestEstimates(t *testing.T) {
 		cores, shards float64
 		bound         string
 	}{
-		// Nothing is said: heartbeats only. 10,000 / 25 s · 17 µs = 0.0068 cores.
-		{"small and quiet", load(10_000, 0), 2, 0.0068, 1, "minimum"},
-		// 1,000,000 / 20,000 = 50 pods; heartbeats 0.68 cores.
-		{"a million, quiet", load(1_000_000, 0), 50, 0.68, 1, "connections"},
+		// Nothing is said: heartbeats only. 10,000 / 25 s · 20 µs = 0.008 cores.
+		{"small and quiet", load(10_000, 0), 2, 0.008, 1, "minimum"},
+		// 1,000,000 / 20,000 = 50 pods; heartbeats 0.8 cores.
+		{"a million, quiet", load(1_000_000, 0), 50, 0.8, 1, "connections"},
 		// Rooms of 10 on 50 pods: 50·(1 − 0.98^10) = 9.146 pods a message.
-		// 10,000·(70 + 9.146·60 + 10·7) µs = 6.888 cores, and heartbeats 0.68. Redis: 10,000·(15 + 9.146·12) µs = 1.248 cores: 3 shards at 0.6.
-		{"a million, 10,000 messages a second", load(1_000_000, 10_000), 50, 7.568, 3, "connections"},
+		// 10,000·(70 + 9.146·30 + 10·7) µs = 4.144 cores, and heartbeats 0.8. Redis: 10,000·(15 + 9.146·12) µs = 1.248 cores: 3 shards at 0.6.
+		{"a million, 10,000 messages a second", load(1_000_000, 10_000), 50, 4.944, 3, "connections"},
 		// 100,000 messages/s to 10 each need more cores than two pods have.
-		// At 57 pods: 100,000·(70 + 9.246·60 + 70) µs = 69.48 cores do not fit into 57·1.2 = 68.4; at 58 they do: 69.51 and 69.6.
-		{"few connections that talk much", load(50_000, 100_000), 58, 0, 0, "cores"},
+		// At 33 pods: 100,000·(70 + 8.741·30 + 70) µs = 40.22 cores do not fit into 33·1.2 = 39.6; at 34 they do: 40.33 and 40.8.
+		{"few connections that talk much", load(50_000, 100_000), 34, 0, 0, "cores"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
