@@ -13,28 +13,18 @@ type Asked struct {
 	PeakPerSecond int `json:"peak_per_second"`
 }
 
-// turns are the times at which the clients of one gateway were to connect anew.
-type turns struct {
-	// base is when the gateway began to ask: it sends all frames of a drain at once, so that when the others come says more about
-	// the receiver than about the gateway.
-	base time.Duration
-	at   []time.Duration
-}
-
-// sameDrain is how far apart frames of one drain come at most.
-const sameDrain = 2 * time.Second
+// turns are the times at which the clients of one gateway were to connect anew: a gateway tells them in several waves, each a moment
+// ahead, so a frame that a busy machine brings late moves its turn.
+type turns struct{ at []time.Duration }
 
 // askedBy counts a client that is to connect anew after the delay.
 func (g *Generator) askedBy(node string, delay time.Duration) {
 	t := g.asked[node]
 	if t == nil {
-		t = &turns{base: g.now}
+		t = &turns{}
 		g.asked[node] = t
 	}
-	if g.now-t.base > sameDrain {
-		t.base = g.now
-	}
-	t.at = append(t.at, t.base+delay)
+	t.at = append(t.at, g.now+delay)
 }
 
 func (t *turns) summary() Asked {

@@ -21,7 +21,7 @@ func TestTheRateAtWhichAGatewaySendsClientsAwayIsSeen(t *testing.T) {
 	}{
 		"one a second":                        {[]frame{{0, 0}, {0, second}, {0, 2 * second}}, Asked{3, 1}},
 		"all at once":                         {[]frame{{0, 0}, {0, 0}, {0, 0}}, Asked{3, 3}},
-		"a busy receiver changes nothing":     {[]frame{{0, 0}, {900 * ms, second}, {1900 * ms, 2 * second}}, Asked{3, 1}},
+		"waves, each a moment ahead":          {[]frame{{0, 0}, {0, second}, {1500 * ms, 500 * ms}, {1500 * ms, 1500 * ms}}, Asked{4, 1}},
 		"turns within a second count":         {[]frame{{0, 100 * ms}, {0, 1099 * ms}, {0, 1100 * ms}}, Asked{3, 2}},
 		"two times of leaving are kept apart": {[]frame{{0, 0}, {5 * second, 0}, {5 * second, second}}, Asked{3, 1}},
 	} {

@@ -151,14 +151,14 @@ func wantNobodyHurt(t *testing.T, r *bench.Report) {
 }
 
 // wantRateKept fails if a pod sent clients away faster than the drain rate. A window of a second holds one more than the rate
-// when its ends fall on turns, and frames that come late on a busy machine move turns a little.
+// when its ends fall on turns, and frames that come late on a busy machine move turns, by up to half a second here.
 func wantRateKept(t *testing.T, r *bench.Report, rate int) {
 	t.Helper()
 	if len(r.Asked) == 0 {
 		t.Error("no pod asked its clients to move, so nothing is known about the rate")
 	}
 	for pod, asked := range r.Asked {
-		if limit := rate + rate/4 + 1; asked.PeakPerSecond > limit {
+		if limit := rate + rate/2 + 1; asked.PeakPerSecond > limit {
 			t.Errorf("pod %s sent %d of %d clients away within a second; the drain rate is %d", pod, asked.PeakPerSecond, asked.Clients, rate)
 		}
 	}
