@@ -57,13 +57,23 @@ func TestADrainMovesClientsWithoutAGap(t *testing.T) {
 	}
 }
 
+// resumeAfter continues a paused Redis later, and not after the test, which ends it.
+func resumeAfter(t *testing.T, s *redistest.Server, pause time.Duration) {
+	resumed := make(chan struct{})
+	time.AfterFunc(pause, func() {
+		defer close(resumed)
+		s.Resume()
+	})
+	t.Cleanup(func() { <-resumed })
+}
+
 func TestPublishesOutliveAnOutageOfRedis(t *testing.T) {
-	for name, outage := range map[string]func(*node, *redistest.Server){
-		"that answers nothing": func(_ *node, s *redistest.Server) {
+	for name, outage := range map[string]func(*testing.T, *node, *redistest.Server){
+		"that answers nothing": func(t *testing.T, _ *node, s *redistest.Server) {
 			s.Pause()
-			time.AfterFunc(4*time.Second, s.Resume)
+			resumeAfter(t, s, 4*time.Second)
 		},
-		"whose links are cut": func(n *node, _ *redistest.Server) {
+		"whose links are cut": func(_ *testing.T, n *node, _ *redistest.Server) {
 			n.redis.Refuse()
 			time.AfterFunc(4*time.Second, n.redis.Restore)
 		},
@@ -75,7 +85,7 @@ func TestPublishesOutliveAnOutageOfRedis(t *testing.T) {
 			c, states := connect(t, client.Options{URLs: urls(one), UserID: "alice"})
 			_, at := join(t, c, "kept:1", client.RoomOptions{})
 			const count = 200
-			publishEach(t, c, "kept:1", 1, count, func() { outage(one, server) })
+			publishEach(t, c, "kept:1", 1, count, func() { outage(t, one, server) })
 			at.wantEach(t, "the room", count)
 			if states.count(client.StatusConnected) != 1 {
 				t.Errorf("the client connected %d times, want once: an outage of Redis ends no connection", states.count(client.StatusConnected))
@@ -192,7 +202,7 @@ func TestCloseWaitsForPublishes(t *testing.T) {
 	if err := <-given; !errors.Is(err, client.ErrUncertain) {
 		t.Errorf("the publish that was given up returns %v, want ErrUncertain", err)
 	}
-	time.AfterFunc(500*time.Millisecond, server.Resume)
+	resumeAfter(t, server, 500*time.Millisecond)
 	if err := patient.Close(t.Context()); err != nil {
 		t.Errorf("Close: %v", err)
 	}
