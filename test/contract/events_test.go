@@ -3,6 +3,7 @@ package contract
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -211,6 +212,20 @@ func TestWhatAGatewaySends(t *testing.T) {
 			return early.do(`{"type":"publish","target_user_id":"late","data":"now"}`)["type"] == "ack"
 		})
 		late.find(func(f frame) bool { return f["data"] == "now" })
+	})
+	holds(t, "The answer to the handshake, 101, comes together with the welcome.", func(t *testing.T) {
+		conn, err := net.Dial("tcp", f.a.public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET /ws?user_id=%s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", name("user"))
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		first := make([]byte, 4096)
+		n, err := conn.Read(first)
+		if answer := string(first[:n]); err != nil || !strings.HasPrefix(answer, "HTTP/1.1 101 ") || !strings.Contains(answer, `"type":"welcome"`) {
+			t.Errorf("what comes first is %q, %v; want the answer and the welcome", answer, err)
+		}
 	})
 }
 
