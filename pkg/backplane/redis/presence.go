@@ -208,19 +208,8 @@ func (b *Backplane) Members(ctx context.Context, room backplane.Target, after st
 		return backplane.Roster{}, err
 	}
 	limit = max(0, min(limit, maxMembers))
-	type answer struct {
-		roster backplane.Roster
-		err    error
-	}
-	answered := make(chan answer, 1)
 	tag := string(b.names.appendTag(nil, room))
-	b.call(b.reader, listCall(tag, after, limit, func(roster backplane.Roster, err error) { answered <- answer{roster, err} }))
-	select {
-	case a := <-answered:
-		return a.roster, a.err
-	case <-ctx.Done():
-		return backplane.Roster{}, fmt.Errorf("%w: %w", backplane.ErrUnavailable, context.Cause(ctx))
-	}
+	return awaitAnswer(ctx, func(ended func(backplane.Roster, error)) { b.call(b.reader, listCall(tag, after, limit, ended)) })
 }
 
 // awaitTold waits until Redis knows what this process knew of the room at the call, with some patience.

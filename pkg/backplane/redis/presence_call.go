@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
 	"slices"
@@ -57,6 +58,27 @@ func (c *call) command() []any {
 		args = append(args, key)
 	}
 	return append(args, c.args...)
+}
+
+// awaitAnswer has start begin something that ends with one answer, and waits for that, at most until ctx ends: the error then wraps
+// ErrUnavailable. Where ctx has ended already nothing is begun.
+func awaitAnswer[T any](ctx context.Context, start func(ended func(T, error))) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	var none T
+	if ctx.Err() != nil {
+		return none, fmt.Errorf("%w: %w", backplane.ErrUnavailable, context.Cause(ctx))
+	}
+	answered := make(chan answer, 1)
+	start(func(value T, err error) { answered <- answer{value, err} })
+	select {
+	case a := <-answered:
+		return a.value, a.err
+	case <-ctx.Done():
+		return none, fmt.Errorf("%w: %w", backplane.ErrUnavailable, context.Cause(ctx))
+	}
 }
 
 // call sends c over the link in that lane to the shard of its target.

@@ -89,22 +89,8 @@ func (b *Backplane) withdraw() {
 
 // registryCall runs a script on the registry's keys and waits for its reply.
 func (b *Backplane) registryCall(ctx context.Context, script *goredis.Script, args ...any) (any, error) {
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%w: %w", backplane.ErrUnavailable, context.Cause(ctx))
-	}
-	type answer struct {
-		reply any
-		err   error
-	}
-	answered := make(chan answer, 1)
 	tag, keys := b.registryKeys()
-	b.call(b.publisherOf(tag), &call{tag: tag, script: script, keys: keys, args: args, ended: func(reply any, err error) {
-		answered <- answer{reply, err}
-	}})
-	select {
-	case a := <-answered:
-		return a.reply, a.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", backplane.ErrUnavailable, context.Cause(ctx))
-	}
+	return awaitAnswer(ctx, func(ended func(any, error)) {
+		b.call(b.publisherOf(tag), &call{tag: tag, script: script, keys: keys, args: args, ended: ended})
+	})
 }

@@ -21,29 +21,17 @@ var _ backplane.Turns = (*Backplane)(nil)
 
 // TakeTurns implements backplane.Turns.
 func (b *Backplane) TakeTurns(ctx context.Context, want backplane.TurnRequest) (backplane.TurnGrant, error) {
-	if ctx.Err() != nil {
-		return backplane.TurnGrant{}, fmt.Errorf("%w: %w", backplane.ErrUnavailable, context.Cause(ctx))
-	}
-	type answer struct {
-		reply any
-		err   error
-	}
-	answered := make(chan answer, 1)
 	tag := b.names.cluster + ":{turns}"
-	b.call(b.publisherOf(tag), &call{
-		tag: tag, script: turnsScript, keys: []string{tag + ":next", tag + ":left"},
-		args:  []any{b.writer.id, want.Count, want.Left, max(1, want.Rate), want.Horizon.Microseconds()},
-		ended: func(reply any, err error) { answered <- answer{reply, err} },
+	reply, err := awaitAnswer(ctx, func(ended func(any, error)) {
+		b.call(b.publisherOf(tag), &call{
+			tag: tag, script: turnsScript, keys: []string{tag + ":next", tag + ":left"},
+			args: []any{b.writer.id, want.Count, want.Left, max(1, want.Rate), want.Horizon.Microseconds()}, ended: ended,
+		})
 	})
-	select {
-	case a := <-answered:
-		if a.err != nil {
-			return backplane.TurnGrant{}, a.err
-		}
-		return parseTurns(a.reply)
-	case <-ctx.Done():
-		return backplane.TurnGrant{}, fmt.Errorf("%w: %w", backplane.ErrUnavailable, context.Cause(ctx))
+	if err != nil {
+		return backplane.TurnGrant{}, err
 	}
+	return parseTurns(reply)
 }
 
 func parseTurns(reply any) (backplane.TurnGrant, error) {
