@@ -15,7 +15,8 @@ const (
 	ConditionGatewayReady = "GatewayReady"
 	// ConditionAutoscaling is present with spec.autoscaling, and True while the HorizontalPodAutoscaler can scale.
 	ConditionAutoscaling = "Autoscaling"
-	// ConditionDeliveryVerified is True while messages that every gateway sends to itself come back through every shard of Redis.
+	// ConditionDeliveryVerified is True while messages that every gateway sends to itself come back through every shard of Redis,
+	// and Redis takes what is to be kept.
 	ConditionDeliveryVerified = "DeliveryVerified"
 	// ConditionInsecureAuth is present and True while anyone who reaches an exposed Service or Ingress can claim to be anybody.
 	ConditionInsecureAuth = "InsecureAuth"
@@ -81,6 +82,8 @@ const (
 	ReasonGatewayNotDelivering = "GatewayNotDelivering"
 	// ReasonNothingDelivered: those of no gateway come back; it is Redis, or what all share on the way there. (DeliveryVerified)
 	ReasonNothingDelivered = "NothingDelivered"
+	// ReasonWritesRefused: Redis passes messages on and refuses to keep any: its memory is full, or it cannot save. (DeliveryVerified)
+	ReasonWritesRefused = "WritesRefused"
 	// ReasonNotObserved: gateways that run cannot be asked. (DeliveryVerified, with status Unknown)
 	ReasonNotObserved = "NotObserved"
 

@@ -12,6 +12,10 @@ type Canary interface {
 	// Probe sends a message to this process through every subscription link of a shard and returns when all are back, or with
 	// an error that says what did not happen when ctx ends. It blocks; at most one call for a shard may run at a time.
 	Probe(ctx context.Context, shard string) error
+	// Refusal asks a shard to take a write, and returns the words in which it refuses: its memory is full, or it cannot save; empty: it
+	// takes it. Messages that are kept nowhere still pass then, so it is no failure of Probe. The error says that it is not known.
+	// It blocks until ctx ends at most, and may not run at the same time as Probe of the shard.
+	Refusal(ctx context.Context, shard string) (words string, err error)
 	// Redial makes those links anew that the last Probe of the shard did not pass over. It does not block.
 	Redial(shard string)
 }

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -23,7 +24,11 @@ func deliveryVerified(cluster *v1alpha1.WebSocketCluster, view fleetView) verdic
 		return verdict{metav1.ConditionUnknown, v1alpha1.ReasonSuspended, "spec.replicas is 0: no gateway runs that could send messages to itself"}
 	}
 	var passing, failing, shards, unobserved, silent, pending []string
+	refusals := map[string]string{}
 	for _, g := range view.gateways {
+		if !g.leaving {
+			maps.Copy(refusals, g.Refusals())
+		}
 		switch {
 		case g.leaving || g.Err != nil && !g.ready:
 		case g.Err != nil:
@@ -48,6 +53,10 @@ func deliveryVerified(cluster *v1alpha1.WebSocketCluster, view fleetView) verdic
 	case len(failing) > 0:
 		return no(v1alpha1.ReasonNothingDelivered,
 			"what the gateways publish does not come back to any of them through Redis (shard %s); see Redis, and the network that leads to it", through)
+	case len(refusals) > 0:
+		shard := slices.Min(slices.Collect(maps.Keys(refusals)))
+		return no(v1alpha1.ReasonWritesRefused, "Redis (shard %s) takes no writes: %s; publishers get unavailable wherever messages are kept; %s",
+			strings.Join(slices.Sorted(maps.Keys(refusals)), ", "), detail(refusals[shard]), writesAdvice(cluster, refusals[shard]))
 	case len(unobserved) > 0:
 		return verdict{metav1.ConditionUnknown, v1alpha1.ReasonNotObserved, fmt.Sprintf(
 			"gateways that are ready cannot be asked at their ops port: %s; see the NetworkPolicies between the operator and these pods", named(unobserved))}
@@ -60,6 +69,20 @@ func deliveryVerified(cluster *v1alpha1.WebSocketCluster, view fleetView) verdic
 		return unknown("no gateway has been asked yet")
 	}
 	return yes(v1alpha1.ReasonVerified, "what gateways publish comes back to each of them through Redis")
+}
+
+// writesAdvice says what makes Redis take writes again.
+func writesAdvice(cluster *v1alpha1.WebSocketCluster, refusal string) string {
+	keepLess := "keep less in history and inbox of the spec"
+	switch own := cluster.Spec.Redis.Type == v1alpha1.RedisStandalone; {
+	case own && strings.HasPrefix(refusal, "OOM"):
+		return "raise redis.standalone.maxMemory, or " + keepLess
+	case own && cluster.Spec.Redis.Standalone != nil && cluster.Spec.Redis.Standalone.Storage != nil:
+		return "see the log of the Redis pod, and whether its volume is full"
+	case strings.HasPrefix(refusal, "OOM"):
+		return "raise its maxmemory, or " + keepLess
+	}
+	return "see the log of Redis"
 }
 
 // named lists pods in order, the first few by name.

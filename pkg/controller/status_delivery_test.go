@@ -30,6 +30,8 @@ func TestDeliveryVerifiedSaysWhatTheCanariesShow(t *testing.T) {
 	}
 	leaving := func(g gatewayLoad) gatewayLoad { g.leaving = true; return g }
 	unready := func(g gatewayLoad) gatewayLoad { g.ready = false; return g }
+	full := gatewayWith("full", fleet.CanaryPassing)
+	full.Canary.Shards = []fleet.ShardCanary{{Shard: "redis", State: fleet.CanaryPassing, Refusal: "OOM command not allowed when used memory > 'maxmemory'."}}
 	var many []gatewayLoad
 	for i := range 8 {
 		many = append(many, gatewayWith(fmt.Sprintf("pod-%d", 7-i), fleet.CanaryFailing, "10.0.0.2:6379", "10.0.0.1:6379"))
@@ -45,6 +47,9 @@ func TestDeliveryVerifiedSaysWhatTheCanariesShow(t *testing.T) {
 		"one of several fails":             {3, []gatewayLoad{a, c, b}, metav1.ConditionFalse, v1alpha1.ReasonGatewayNotDelivering, "(shard redis), and what others publish does: c;"},
 		"it fails, and is unready of it":   {3, []gatewayLoad{a, unready(c)}, metav1.ConditionFalse, v1alpha1.ReasonGatewayNotDelivering, ": c;"},
 		"all fail":                         {8, many, metav1.ConditionFalse, v1alpha1.ReasonNothingDelivered, "(shard 10.0.0.1:6379, 10.0.0.2:6379)"},
+		"Redis is full":                    {2, []gatewayLoad{a, full}, metav1.ConditionFalse, v1alpha1.ReasonWritesRefused, "Redis (shard redis) takes no writes: OOM command not allowed when used memory > 'maxmemory'; publishers get unavailable wherever messages are kept; raise "},
+		"it was full for one that leaves":  {2, []gatewayLoad{a, leaving(full)}, metav1.ConditionTrue, v1alpha1.ReasonVerified, ""},
+		"one fails and Redis is full":      {2, []gatewayLoad{full, c}, metav1.ConditionFalse, v1alpha1.ReasonGatewayNotDelivering, ": c;"},
 		"many fail and one does not":       {9, append(many, a), metav1.ConditionFalse, v1alpha1.ReasonGatewayNotDelivering, "pod-0, pod-1, pod-2, pod-3, pod-4 and 3 more"},
 		"the only one fails":               {1, []gatewayLoad{c}, metav1.ConditionFalse, v1alpha1.ReasonNothingDelivered, "see Redis"},
 		"one fails, one is not observed":   {2, []gatewayLoad{c, away(a, true, false)}, metav1.ConditionFalse, v1alpha1.ReasonNothingDelivered, ""},

@@ -30,6 +30,8 @@ type ShardCanary struct {
 	// Shard names it: an address in a Redis Cluster, redis otherwise.
 	Shard string `json:"shard"`
 	State string `json:"state"`
+	// Refusal is in which words the shard refuses to write; empty: it does not.
+	Refusal string `json:"refusal"`
 }
 
 // The states of a canary.
@@ -52,6 +54,19 @@ func (l *Load) FailingShards() []string {
 	}
 	slices.Sort(failing)
 	return failing
+}
+
+// Refusals returns, by the name of the shard, in which words Redis refuses to write.
+func (l *Load) Refusals() map[string]string {
+	refusals := map[string]string{}
+	if l.Canary != nil {
+		for _, s := range l.Canary.Shards {
+			if s.Refusal != "" {
+				refusals[s.Shard] = s.Refusal
+			}
+		}
+	}
+	return refusals
 }
 
 // Totals are what the pods carry together.

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 )
@@ -37,9 +38,12 @@ func TestTheSumLeavesOutPodsOfWhichNothingIsKnown(t *testing.T) {
 }
 
 func TestFailingShards(t *testing.T) {
-	l := Load{Canary: &Canary{Shards: []ShardCanary{{"c", CanaryFailing}, {"b", CanaryPassing}, {"a", CanaryFailing}, {"d", CanaryUnknown}}}}
+	l := Load{Canary: &Canary{Shards: []ShardCanary{{"c", CanaryFailing, ""}, {"b", CanaryPassing, "OOM"}, {"a", CanaryFailing, ""}, {"d", CanaryUnknown, ""}}}}
 	if got := l.FailingShards(); !slices.Equal(got, []string{"a", "c"}) {
 		t.Errorf("the failing shards are %q", got)
+	}
+	if got, want := l.Refusals(), map[string]string{"b": "OOM"}; !maps.Equal(got, want) {
+		t.Errorf("the shards that refuse to write are %q, want %q", got, want)
 	}
 	if got := (&Load{}).FailingShards(); got != nil {
 		t.Errorf("without canaries %q fail", got)

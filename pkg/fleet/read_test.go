@@ -33,7 +33,7 @@ func TestReadingTheLoadOfPods(t *testing.T) {
 			http.Error(w, "no", http.StatusUnauthorized)
 			return
 		}
-		fmt.Fprint(w, `{"node":"a","phase":"serving","connections":17,"rooms":3,"more":{},"canary":{"state":"failing","shards":[{"shard":"redis","state":"failing","failures":4}]}}`)
+		fmt.Fprint(w, `{"node":"a","phase":"serving","connections":17,"rooms":3,"more":{},"canary":{"state":"failing","shards":[{"shard":"redis","state":"failing","failures":4,"refusal":"OOM"}]}}`)
 	}
 	port := serve(t, "127.0.0.2", 0, status)
 	serve(t, "127.0.0.3", port, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusUnauthorized) })
@@ -44,7 +44,7 @@ func TestReadingTheLoadOfPods(t *testing.T) {
 
 	pods := []Pod{{"a", "127.0.0.2"}, {"b", "127.0.0.3"}, {"c", "127.0.0.4"}, {"d", "127.0.0.5"}, {"e", "127.0.0.6"}, {"f", "no address"}}
 	loads := NewReader(port).Read(t.Context(), pods, token)
-	want := Load{Pod: "a", Phase: "serving", Connections: 17, Rooms: 3, Canary: &Canary{State: CanaryFailing, Shards: []ShardCanary{{"redis", CanaryFailing}}}}
+	want := Load{Pod: "a", Phase: "serving", Connections: 17, Rooms: 3, Canary: &Canary{State: CanaryFailing, Shards: []ShardCanary{{"redis", CanaryFailing, "OOM"}}}}
 	if diff := cmp.Diff(want, loads[0]); diff != "" {
 		t.Errorf("the load of a pod that answers (-want +got):\n%s", diff)
 	}

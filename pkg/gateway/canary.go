@@ -82,6 +82,10 @@ func (g *Gateway) sendCanaries(ctx context.Context) {
 			rounds[i].began = time.Now()
 			rounds[i].err = c.plane.Probe(patient, shard)
 			rounds[i].ended = time.Now()
+			if rounds[i].err == nil {
+				words, err := c.plane.Refusal(patient, shard)
+				rounds[i].refusal, rounds[i].wrote = words, err == nil
+			}
 		})
 	}
 	out.Wait()
@@ -138,6 +142,12 @@ func (g *Gateway) askOthers(ctx context.Context, shards []string, rounds []canar
 func (g *Gateway) tellOfCanary(shard string, before, now canaryState) {
 	logger := g.logger.With("shard", shard)
 	switch {
+	case now.refusal != "" && before.refusal == "":
+		logger.Error("Redis takes no writes: what is to be kept cannot be published", "error", now.refusal)
+	case now.refusal == "" && before.refusal != "":
+		logger.Info("Redis takes writes again")
+	}
+	switch {
 	case now.out && !before.out:
 		logger.Error("not ready any more: messages do not come back through Redis, and those of other gateways do", "failures", now.failing, "error", now.lastError)
 	case before.out && !now.out && now.failing == 0:
@@ -190,6 +200,8 @@ type ShardCanaryStatus struct {
 	LastPassSecondsAgo    float64 `json:"lastPassSecondsAgo"`
 	RoundTripMilliseconds float64 `json:"roundTripMilliseconds"`
 	LastError             string  `json:"lastError,omitempty"`
+	// Refusal is in which words the shard refuses to write, also while messages come back; empty: it does not.
+	Refusal string `json:"refusal,omitempty"`
 }
 
 // status returns nil where there are no canaries.
@@ -203,6 +215,7 @@ func (c *canary) status(now time.Time) *CanaryStatus {
 		one := ShardCanaryStatus{
 			Shard: shard, State: s.verdict(), Unready: s.out, FailingRounds: s.failing, Failures: s.failures, Redials: s.redials,
 			LastPassSecondsAgo: -1, RoundTripMilliseconds: float64(s.roundTrip.Microseconds()) / 1000, LastError: s.lastError,
+			Refusal: s.refusal,
 		}
 		if !s.lastPass.IsZero() {
 			one.LastPassSecondsAgo = tenths(now.Sub(s.lastPass).Seconds())

@@ -8,6 +8,7 @@ var (
 	canaryRedialsDesc   = describe("canary_redials_total", "How often links to the shard were made anew because of that.", "shard")
 	canaryLastPassDesc  = describe("canary_last_success_timestamp_seconds", "When one came back last, in seconds since 1970; 0: never.", "shard")
 	canaryRoundTripDesc = describe("canary_round_trip_seconds", "How long the one that came back last was out.", "shard")
+	writableDesc        = describe("backplane_writable", "0 while the shard of Redis refuses to write, since its memory is full or it cannot save; else 1.", "shard")
 )
 
 // collectCanary shows what canaries have shown; the label grows with the shards of Redis.
@@ -28,5 +29,6 @@ func (m *metrics) collectCanary(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(canaryRedialsDesc, prometheus.CounterValue, float64(s.redials), shard)
 		ch <- prometheus.MustNewConstMetric(canaryLastPassDesc, prometheus.GaugeValue, lastPass, shard)
 		ch <- prometheus.MustNewConstMetric(canaryRoundTripDesc, prometheus.GaugeValue, s.roundTrip.Seconds(), shard)
+		ch <- prometheus.MustNewConstMetric(writableDesc, prometheus.GaugeValue, number(s.refusal == ""), shard)
 	}
 }

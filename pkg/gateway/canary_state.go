@@ -12,7 +12,8 @@ const (
 	// in contradictedAfter rounds in a row: in the moment in which a shared outage ends, others may pass first.
 	unreadyAfter      = 4
 	contradictedAfter = 2
-	// readyAfter is how many canaries must come back before it is ready again; sharedAfter in how many rounds none
+	// readyAfter is how many canaries must come back before it is ready again, and how many writes Redis must take before it counts as
+	// taking them again; sharedAfter in how many rounds none
 	// of the others' may have passed.
 	readyAfter  = 3
 	sharedAfter = 6
@@ -32,6 +33,9 @@ type canaryRound struct {
 	began, ended time.Time
 	err          error // nil: it came back
 	others       others
+	// wrote says that Redis was asked to take a write and answered, refusal how it refused; empty: it took it.
+	wrote   bool
+	refusal string
 }
 
 // canaryState is what the canaries of one shard have shown. It is a value: observe returns the next one.
@@ -49,6 +53,9 @@ type canaryState struct {
 	roundTrip       time.Duration
 	// lastError says how the last one failed; empty: it passed.
 	lastError string
+	// refusal is in which words the shard refuses to write, and taken how many writes in a row it took since.
+	refusal string
+	taken   int
 }
 
 // observe takes the end of a round, and says whether the links of the shard are to be made anew. A gateway goes out only if its canaries
@@ -56,6 +63,7 @@ type canaryState struct {
 // nothing changes: who cannot read the registry cannot tell the one from the other.
 func (c canaryState) observe(r canaryRound) (next canaryState, redial bool) {
 	c.began = r.began
+	c = c.observeWrite(r)
 	if r.err == nil {
 		c.failing, c.contradicted, c.shared, c.lastError = 0, 0, 0, ""
 		c.passing++
@@ -83,6 +91,22 @@ func (c canaryState) observe(r canaryRound) (next canaryState, redial bool) {
 		c.redials++
 	}
 	return c, redial
+}
+
+// observeWrite takes the answer to a write. At the brim Redis refuses one write and takes the next: only several in a row say that
+// there is room again.
+func (c canaryState) observeWrite(r canaryRound) canaryState {
+	switch {
+	case !r.wrote:
+	case r.refusal != "":
+		c.refusal, c.taken = r.refusal, 0
+	default:
+		c.taken++
+		if c.taken >= readyAfter {
+			c.refusal = ""
+		}
+	}
+	return c
 }
 
 // asksOthers says whether the next round needs to know of the others if it fails.

@@ -61,6 +61,24 @@ func TestWhatFollowsFromCanaries(t *testing.T) {
 	}
 }
 
+// At the brim Redis refuses one write and takes the next.
+func TestRedisTakesWritesAgainAfterThreeInARow(t *testing.T) {
+	var c canaryState
+	for i, step := range []struct {
+		wrote   bool
+		refusal string
+		refuses bool
+	}{
+		{true, "", false}, {true, "OOM", true}, {true, "", true}, {true, "", true}, {true, "OOM", true},
+		{true, "", true}, {false, "", true}, {true, "", true}, {true, "", false}, {false, "", false},
+	} {
+		c, _ = c.observe(canaryRound{wrote: step.wrote, refusal: step.refusal})
+		if got := c.refusal != ""; got != step.refuses {
+			t.Errorf("round %d: it refuses is %v, want %v", i+1, got, step.refuses)
+		}
+	}
+}
+
 // sendsNone stands for a Redis.
 type sendsNone struct{ backplane.Canary }
 

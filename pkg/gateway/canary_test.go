@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/wscluster/wscluster/pkg/internal/faultproxy"
 	"github.com/wscluster/wscluster/pkg/internal/redistest"
 	"github.com/wscluster/wscluster/pkg/settings"
@@ -185,6 +187,33 @@ func TestAnOutageThatAllShareTakesNoGatewayOut(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A full Redis still passes messages on, so nothing is dialled anew and nobody goes unready, but what is to be kept is refused.
+func TestAGatewayTellsThatRedisIsFull(t *testing.T) {
+	nodes, server := startWatched(t, 1)
+	n := nodes[0]
+	if got := n.metric(t, `wscluster_backplane_writable{shard="redis"}`); got != 1 {
+		t.Errorf("wscluster_backplane_writable is %v before", got)
+	}
+	admin := redis.NewClient(&redis.Options{Addr: server.Addr})
+	t.Cleanup(func() { _ = admin.Close() })
+	configure := func(value string) {
+		if err := admin.ConfigSet(t.Context(), "maxmemory", value).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configure("1mb") // less than an empty Redis takes
+	eventually(t, "it says that Redis refuses to write", func() bool { return n.canaryStatus(t).Shards[0].Refusal != "" })
+	shard := n.canaryStatus(t).Shards[0]
+	if want := "OOM command not allowed when used memory > 'maxmemory'."; shard.Refusal != want || shard.State != canaryPassing || shard.Redials != 0 {
+		t.Errorf("/statusz says of canaries %+v, want them passing and %q", shard, want)
+	}
+	if got := n.metric(t, `wscluster_backplane_writable{shard="redis"}`); got != 0 || !n.ready(t) {
+		t.Errorf("wscluster_backplane_writable is %v, ready is %v; want 0 and true", got, n.ready(t))
+	}
+	configure("0")
+	eventually(t, "it says that Redis takes writes again", func() bool { return n.canaryStatus(t).Shards[0].Refusal == "" })
 }
 
 func TestAGatewayWithoutRedisHasNoCanaries(t *testing.T) {

@@ -12,7 +12,8 @@ import (
 )
 
 // fleetInterval is the time between two of a gateway's words to the others: half of what people who look at figures wait for
-// without a thought, and a quarter of a lease, so that three may be lost. A thousand gateways cost Redis 200 short scripts a second.
+// without a thought, and a quarter of a lease, so that three may be lost. A thousand gateways cost Redis 400 short
+// scripts a second: the word, and the write that goes with a canary.
 const fleetInterval = 5 * time.Second
 
 // nodeRecord is what a gateway tells the others of itself. Gateways of other versions read it: fields are added, and never

@@ -178,3 +178,39 @@ func TestNoCanaryOfOthersCounts(t *testing.T) {
 	client.Publish(t.Context(), channel, string(appendEnvelope(nil, "", []byte(home.awaited))))
 	<-back
 }
+
+func TestRedisSaysWhyItTakesNoWrites(t *testing.T) {
+	server := redistest.Start(t)
+	b, _ := start(t, Options{URL: server.URL()})
+	awaitProbe(t, b)
+	refusal := func() string {
+		words, err := b.Refusal(t.Context(), b.Shards()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return words
+	}
+	if words := refusal(); words != "" {
+		t.Errorf("an empty Redis refuses: %q", words)
+	}
+	for _, state := range []struct{ name, value, back, want string }{
+		{"maxmemory", "1mb", "0", "OOM command not allowed when used memory > 'maxmemory'."},
+		{"min-replicas-to-write", "1", "0", "NOREPLICAS Not enough good replicas to write."},
+	} {
+		if err := admin(t, server.Addr).ConfigSet(t.Context(), state.name, state.value).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if words := refusal(); words != state.want {
+			t.Errorf("with %s %s it refuses with %q, want %q", state.name, state.value, words, state.want)
+		}
+		if err := probe(t, b); err != nil {
+			t.Errorf("with %s %s no message passes: %v", state.name, state.value, err)
+		}
+		if err := admin(t, server.Addr).ConfigSet(t.Context(), state.name, state.back).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if words := refusal(); words != "" {
+		t.Errorf("it refuses still: %q", words)
+	}
+}

@@ -112,5 +112,6 @@
 // puts all keys of a room into one slot of a Redis Cluster. Then what it is: ch is the channel, log and meta are the log,
 // once:<digest> is an idempotency key, and here, more, nodes, state and at:<node> are presence. Ids cannot
 // break out of the braces since the encoding leaves neither braces, colons nor glob characters. The registry is
-// chat:{nodes}:seen and chat:{nodes}:records, and a canary's channel chat:{c:<node>-<number>}:ch.
+// chat:{nodes}:seen and chat:{nodes}:records, and a canary's channel chat:{c:<node>-<number>}:ch, with
+// chat:{c:<node>-<number>}:write beside it, written to see whether Redis takes writes.
 package redis

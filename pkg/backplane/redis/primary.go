@@ -48,7 +48,7 @@ func (l *link) prepareLogs(ctx context.Context, every time.Duration) error {
 		return err
 	}
 	if l.replicationID == "" {
-		for _, script := range slices.Concat([]*goredis.Script{appendScript, appendSeenScript, onceScript, readScript}, presenceScripts, registryScripts, limitScripts) {
+		for _, script := range slices.Concat([]*goredis.Script{appendScript, appendSeenScript, onceScript, readScript}, presenceScripts, registryScripts, limitScripts, []*goredis.Script{writeScript}) {
 			if err := script.Load(ctx, l.client).Err(); err != nil {
 				return fmt.Errorf("load a script into Redis: %w", err)
 			}
