@@ -9,7 +9,7 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.drain) || !has(self.limits) || self.drain.timeoutSeconds * self.drain.reconnectsPerSecond >= self.limits.maxConnections",message="a full pod could not drain in time: drain.timeoutSeconds must be at least limits.maxConnections ÷ drain.reconnectsPerSecond (20000 connections at 500 a second need 40 s); raise drain.timeoutSeconds or drain.reconnectsPerSecond, or lower limits.maxConnections"
 type Gateway struct {
-	// resources of one gateway container; default requests 250m CPU and 256Mi memory, limit 512Mi memory.
+	// resources of one gateway container; absent or empty: requests of 250m CPU and 256Mi memory, and a limit of 512Mi memory.
 	// +kubebuilder:default={requests: {cpu: "250m", memory: "256Mi"}, limits: {memory: "512Mi"}}
 	// +optional
 	Resources Resources `json:"resources,omitzero"`
@@ -42,6 +42,10 @@ type Gateway struct {
 	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self)",message="write a network in CIDR notation, such as 10.0.0.0/8 or fd00::/8; one address is 192.0.2.7/32"
 	// +optional
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
+	// tls has the gateways themselves serve TLS on the public port; absent: plain. A renewed certificate is taken over without a
+	// restart. What leads here from outside, such as the controller of an Ingress, then has to speak TLS too.
+	// +optional
+	TLS *GatewayTLS `json:"tls,omitempty"`
 	// drain says how a pod leaves; terminationGracePeriodSeconds of the pods follows from it.
 	// +kubebuilder:default={}
 	// +optional
@@ -49,6 +53,15 @@ type Gateway struct {
 	// podTemplate adds to the gateway pods.
 	// +optional
 	PodTemplate *PodTemplate `json:"podTemplate,omitempty"`
+}
+
+// GatewayTLS is the certificate that clients are shown.
+type GatewayTLS struct {
+	// secretName names a Secret of type kubernetes.io/tls in the namespace of the WebSocketCluster.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	SecretName string `json:"secretName,omitempty"`
 }
 
 // Limits bounds what clients may use. Over a limit there is one named outcome, given with each field.

@@ -147,4 +147,11 @@ type RedisTLS struct {
 	// certSecretRef names a Secret of type kubernetes.io/tls with the client's certificate; absent: none.
 	// +optional
 	CertSecretRef *SecretReference `json:"certSecretRef,omitempty"`
+	// serverName is the name that Redis's certificate must be for; absent: the host of the address that is connected to. It is needed
+	// where Redis is reached by another name or by an IP address, such as the nodes of a Redis Cluster that announce addresses.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?$')",message="write a host name without scheme or port, such as redis.example.com"
+	// +optional
+	ServerName string `json:"serverName,omitempty"`
 }

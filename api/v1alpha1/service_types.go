@@ -6,7 +6,7 @@ import (
 
 // Service is the public Service that clients connect to.
 //
-// +kubebuilder:validation:XValidation:rule="self.type == 'LoadBalancer' || !has(self.loadBalancerClass)",message="service.loadBalancerClass works only with service.type LoadBalancer; set that type, or remove the class"
+// +kubebuilder:validation:XValidation:rule="self.type == 'LoadBalancer' || !has(self.loadBalancerClass) || size(self.loadBalancerClass) == 0",message="service.loadBalancerClass works only with service.type LoadBalancer; set that type, or remove the class"
 // +kubebuilder:validation:XValidation:rule="self.type == 'LoadBalancer' || !has(self.loadBalancerSourceRanges) || size(self.loadBalancerSourceRanges) == 0",message="service.loadBalancerSourceRanges works only with service.type LoadBalancer; set that type, or remove the ranges"
 type Service struct {
 	// type is ClusterIP (default), NodePort or LoadBalancer.
@@ -35,8 +35,7 @@ type Service struct {
 	// +kubebuilder:validation:MaxProperties=32
 	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`
-	// loadBalancerClass picks a load balancer; only with type LoadBalancer, and not to be changed later.
-	// +kubebuilder:validation:MinLength=1
+	// loadBalancerClass picks a load balancer; only with type LoadBalancer, and not to be changed later. Empty: the cluster's default one.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	LoadBalancerClass *string `json:"loadBalancerClass,omitempty"`

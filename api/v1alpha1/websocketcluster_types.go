@@ -45,7 +45,7 @@ type WebSocketClusterList struct {
 
 // WebSocketClusterSpec is what the user wants.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.autoscaling) || has(self.autoscaling.targetConnectionsPerPod) && !has(self.autoscaling.targetCPUUtilizationPercentage) || has(self.gateway.resources) && (has(self.gateway.resources.requests) && 'cpu' in self.gateway.resources.requests || has(self.gateway.resources.limits) && 'cpu' in self.gateway.resources.limits)",message="autoscaling on CPU measures against the request: set gateway.resources.requests.cpu (for example 250m), or leave gateway.resources out to get the default"
+// +kubebuilder:validation:XValidation:rule="!has(self.autoscaling) || has(self.autoscaling.targetConnectionsPerPod) && !has(self.autoscaling.targetCPUUtilizationPercentage) || has(self.gateway.resources) && (!has(self.gateway.resources.requests) && !has(self.gateway.resources.limits) || has(self.gateway.resources.requests) && 'cpu' in self.gateway.resources.requests || has(self.gateway.resources.limits) && 'cpu' in self.gateway.resources.limits)",message="autoscaling on CPU measures against the request: set gateway.resources.requests.cpu (for example 250m), or leave gateway.resources out to get the default"
 type WebSocketClusterSpec struct {
 	// replicas is the number of gateway pods, 0 to 1000, default 2. 0 suspends the cluster: no gateway runs, Redis stays.
 	// It is the field of the scale subresource; with autoscaling the HorizontalPodAutoscaler owns it (leave it out of Git then).

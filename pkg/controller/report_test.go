@@ -354,6 +354,10 @@ func TestTheEndpointIsTheWidestDoor(t *testing.T) {
 		})
 	}
 	wantEndpoint("ws://[2001:db8::7]:8443/ws")
+	change(t, cluster, func(s *v1alpha1.WebSocketClusterSpec) { s.Gateway.TLS = &v1alpha1.GatewayTLS{SecretName: "chat-tls"} })
+	wantEndpoint("wss://[2001:db8::7]:8443/ws")
+	change(t, cluster, func(s *v1alpha1.WebSocketClusterSpec) { s.Service.Port = 443 })
+	wantEndpoint("wss://[2001:db8::7]/ws")
 	change(t, cluster, func(s *v1alpha1.WebSocketClusterSpec) {
 		s.Ingress = &v1alpha1.Ingress{Host: "chat.example.com", TLSSecretName: "chat-tls", Path: "/ws"}
 	})

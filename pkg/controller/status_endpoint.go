@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -24,15 +25,18 @@ func endpoint(cluster *v1alpha1.WebSocketCluster, service *corev1.Service) strin
 		}
 		return scheme + "://" + ingress.Host + ingress.Path
 	}
-	port := cluster.Spec.Service.Port
+	scheme, port := "ws", cluster.Spec.Service.Port
+	if cluster.Spec.Gateway.TLS != nil {
+		scheme = "wss"
+	}
 	if service != nil && service.Spec.Type == corev1.ServiceTypeLoadBalancer {
 		for _, point := range service.Status.LoadBalancer.Ingress {
 			if host := point.Hostname + point.IP; point.Hostname == "" || point.IP == "" {
-				return webSocketURL(host, port)
+				return webSocketURL(scheme, host, port)
 			}
 		}
 	}
-	return webSocketURL(manifests.PublicServiceName(cluster)+"."+cluster.Namespace+".svc", port)
+	return webSocketURL(scheme, manifests.PublicServiceName(cluster)+"."+cluster.Namespace+".svc", port)
 }
 
 func apiEndpoint(cluster *v1alpha1.WebSocketCluster) string {
@@ -42,11 +46,14 @@ func apiEndpoint(cluster *v1alpha1.WebSocketCluster) string {
 	return fmt.Sprintf("http://%s.%s.svc:%d", manifests.APIServiceName(cluster), cluster.Namespace, manifests.APIPort)
 }
 
-func webSocketURL(host string, port int32) string {
-	if port != 80 {
+// webSocketURL leaves the scheme's own port out.
+func webSocketURL(scheme, host string, port int32) string {
+	if own := map[string]int32{"ws": 80, "wss": 443}[scheme]; port != own {
 		host = net.JoinHostPort(host, strconv.Itoa(int(port)))
+	} else if strings.Contains(host, ":") { // an IPv6 address
+		host = "[" + host + "]"
 	}
-	return "ws://" + host + clientPath
+	return scheme + "://" + host + clientPath
 }
 
 // insecureAuth is True while people from outside can claim to be anybody.

@@ -95,7 +95,7 @@ func openBackplane(s settings.Settings, logger *slog.Logger) (backplane.Backplan
 	}
 	return redis.New(redis.Options{
 		URL: s.Backplane, Cluster: s.Cluster, Logger: logger,
-		PasswordFile: s.Redis.PasswordFile, CAFile: s.Redis.CAFile, CertFile: s.Redis.CertFile, KeyFile: s.Redis.KeyFile,
+		PasswordFile: s.Redis.PasswordFile, CAFile: s.Redis.CAFile, CertFile: s.Redis.CertFile, KeyFile: s.Redis.KeyFile, ServerName: s.Redis.ServerName,
 	})
 }
 

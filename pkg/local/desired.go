@@ -65,6 +65,10 @@ func derive(cluster *v1alpha1.WebSocketCluster, known secrets) (*desired, error)
 	if jwt := cluster.Spec.Auth.JWT; jwt != nil {
 		s.Auth.JWT.SecretFile = known.file(jwt.SecretRef)
 	}
+	if tls := cluster.Spec.Gateway.TLS; tls != nil {
+		s.TLSCertFile = known.file(&v1alpha1.SecretKeyReference{Name: tls.SecretName, Key: corev1.TLSCertKey})
+		s.TLSKeyFile = known.file(&v1alpha1.SecretKeyReference{Name: tls.SecretName, Key: corev1.TLSPrivateKeyKey})
+	}
 	var makesKey bool
 	if s.APIKeyFile, makesKey, err = apiKeyFile(cluster, known); err != nil {
 		return nil, err
@@ -163,12 +167,13 @@ func externalBackplane(external *v1alpha1.ExternalRedis, known secrets) (backpla
 		}
 		name = url.User(string(user)).String()
 	}
-	files := settings.RedisFiles{PasswordFile: known.file(external.PasswordSecretRef)}
+	files := settings.RedisAccess{PasswordFile: known.file(external.PasswordSecretRef)}
 	if tls := external.TLS; tls != nil {
+		files.ServerName = tls.ServerName
 		files.CAFile = known.file(tls.CASecretRef)
 		if cert := tls.CertSecretRef; cert != nil {
-			files.CertFile = known.file(&v1alpha1.SecretKeyReference{Name: cert.Name, Key: "tls.crt"})
-			files.KeyFile = known.file(&v1alpha1.SecretKeyReference{Name: cert.Name, Key: "tls.key"})
+			files.CertFile = known.file(&v1alpha1.SecretKeyReference{Name: cert.Name, Key: corev1.TLSCertKey})
+			files.KeyFile = known.file(&v1alpha1.SecretKeyReference{Name: cert.Name, Key: corev1.TLSPrivateKeyKey})
 		}
 	}
 	return backplane{manifests.ExternalRedisURL(external, name), files}, nil

@@ -30,7 +30,7 @@ const (
 // backplane is where the gateways meet: a URL, and the files with the secrets for it.
 type backplane struct {
 	url   string
-	files settings.RedisFiles
+	files settings.RedisAccess
 }
 
 // startRedis provides the Redis that the cluster asks for and returns where it is and how to end it. It blocks until Redis
@@ -48,7 +48,7 @@ func (r *runner) startRedis(ctx context.Context, cluster *v1alpha1.WebSocketClus
 		return backplane{}, nil, err
 	}
 	at := func(address string) backplane {
-		return backplane{"redis://" + address + "/0", settings.RedisFiles{PasswordFile: passwordFile}}
+		return backplane{"redis://" + address + "/0", settings.RedisAccess{PasswordFile: passwordFile}}
 	}
 	program, err := exec.LookPath("redis-server")
 	if err != nil {

@@ -285,7 +285,10 @@ func (r *runner) announce() {
 func (r *runner) welcome() string {
 	port := r.balancer.listener.Addr().(*net.TCPAddr).Port
 	var b strings.Builder
-	query := ""
+	query, secure := "", ""
+	if r.wanted.settings.TLSCertFile != "" {
+		secure = "s"
+	}
 	if r.wanted.settings.Auth.Type == settings.AuthTrusted {
 		query = "?user_id=alice"
 	}
@@ -293,9 +296,9 @@ func (r *runner) welcome() string {
 	for _, host := range reachable(r.options.Host) {
 		address := net.JoinHostPort(host, fmt.Sprint(port))
 		if r.options.Demo {
-			fmt.Fprintf(&b, "  Browser   http://%s\n", address)
+			fmt.Fprintf(&b, "  Browser   http%s://%s\n", secure, address)
 		}
-		fmt.Fprintf(&b, "  Client    ws://%s/ws%s\n", address, query)
+		fmt.Fprintf(&b, "  Client    ws%s://%s/ws%s\n", secure, address, query)
 	}
 	if r.api != nil {
 		fmt.Fprintf(&b, "  Backend   http://%s/v1  (server API; the key is in %s)\n", r.api.listener.Addr(), shortened(r.wanted.settings.APIKeyFile))
@@ -307,7 +310,7 @@ func (r *runner) welcome() string {
 	}
 	slices.SortFunc(names, func(a, b *member) int { return a.number - b.number })
 	for _, m := range names {
-		fmt.Fprintf(&b, "            http://%s  %s\n", m.address(), m.name)
+		fmt.Fprintf(&b, "            http%s://%s  %s\n", secure, m.address(), m.name)
 	}
 	fmt.Fprintf(&b, "\n  Edit %s to scale or to change settings. Ctrl-C drains and ends, twice ends at once.\n\n", r.options.File)
 	return b.String()

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	core "k8s.io/client-go/applyconfigurations/core/v1"
 
 	"github.com/wscluster/wscluster/api/v1alpha1"
@@ -63,6 +64,13 @@ func ReferencedSecrets(cluster *v1alpha1.WebSocketCluster) []v1alpha1.SecretKeyR
 			refs = append(refs, *ref)
 		}
 	}
+	addPair := func(name string) {
+		add(&v1alpha1.SecretKeyReference{Name: name, Key: corev1.TLSCertKey})
+		add(&v1alpha1.SecretKeyReference{Name: name, Key: corev1.TLSPrivateKeyKey})
+	}
+	if tls := cluster.Spec.Gateway.TLS; tls != nil {
+		addPair(tls.SecretName)
+	}
 	if ref := cluster.Spec.API.KeySecretRef; ref != nil {
 		add(&v1alpha1.SecretKeyReference{Name: ref.Name, Key: APIKeyKey})
 	}
@@ -75,8 +83,7 @@ func ReferencedSecrets(cluster *v1alpha1.WebSocketCluster) []v1alpha1.SecretKeyR
 		if tls := external.TLS; tls != nil {
 			add(tls.CASecretRef)
 			if cert := tls.CertSecretRef; cert != nil {
-				add(&v1alpha1.SecretKeyReference{Name: cert.Name, Key: "tls.crt"})
-				add(&v1alpha1.SecretKeyReference{Name: cert.Name, Key: "tls.key"})
+				addPair(cert.Name)
 			}
 		}
 	}

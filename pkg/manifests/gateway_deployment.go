@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	apps "k8s.io/client-go/applyconfigurations/apps/v1"
 	core "k8s.io/client-go/applyconfigurations/core/v1"
@@ -89,13 +90,26 @@ func (b builder) gatewayContainer(extra v1alpha1.PodTemplate) *core.ContainerApp
 		WithTerminationMessagePolicy(corev1.TerminationMessageFallbackToLogsOnError).
 		WithEnv(b.gatewayEnv(extra)...).
 		WithPorts(containerPort(publicPortName, PublicPort), containerPort(apiPortName, APIPort), containerPort(opsPortName, OpsPort)).
-		WithResources(resourceRequirements(b.cluster.Spec.Gateway.Resources)).
+		WithResources(resourceRequirements(b.gatewayResources())).
 		WithSecurityContext(containerSecurity()).
 		WithStartupProbe(opsProbe("/livez").WithPeriodSeconds(1).WithFailureThreshold(60)).
 		WithLivenessProbe(opsProbe("/livez").WithPeriodSeconds(10).WithTimeoutSeconds(5).WithFailureThreshold(3)).
 		WithReadinessProbe(opsProbe("/readyz").WithPeriodSeconds(3).WithTimeoutSeconds(2).WithFailureThreshold(2)).
 		WithVolumeMounts(core.VolumeMount().WithName(configVolume).WithMountPath(configDirectory).WithReadOnly(true)).
 		WithVolumeMounts(convertAll[core.VolumeMountApplyConfiguration](extra.VolumeMounts)...)
+}
+
+// gatewayResources are the schema's defaults also where resources are given and empty: a CPU autoscaler needs a request, and the
+// collector a limit.
+func (b builder) gatewayResources() v1alpha1.Resources {
+	wanted := b.cluster.Spec.Gateway.Resources
+	if len(wanted.Requests)+len(wanted.Limits) > 0 {
+		return wanted
+	}
+	return v1alpha1.Resources{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("250m"), corev1.ResourceMemory: resource.MustParse("256Mi")},
+		Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
+	}
 }
 
 // gatewayEnv names the pod to the gateway, and passes on the user of an external Redis, which must not stand in a ConfigMap.
@@ -112,7 +126,7 @@ func (b builder) gatewayEnv(extra v1alpha1.PodTemplate) []*core.EnvVarApplyConfi
 				WithSecretKeyRef(core.SecretKeySelector().WithName(ref.Name).WithKey(ref.Key))),
 			core.EnvVar().WithName("WSC_BACKPLANE").WithValue(backplaneURL(b.cluster, "$(REDIS_USERNAME)")))
 	}
-	if limit, ok := b.cluster.Spec.Gateway.Resources.Limits[corev1.ResourceMemory]; ok && !sets(extra.Env, "GOMEMLIMIT") {
+	if limit, ok := b.gatewayResources().Limits[corev1.ResourceMemory]; ok && !sets(extra.Env, "GOMEMLIMIT") {
 		// the collector works harder near the limit, instead of the kernel killing the process with all its connections
 		env = append(env, core.EnvVar().WithName("GOMEMLIMIT").WithValue(strconv.FormatInt(percentOf(limit, 90), 10)))
 	}
@@ -134,6 +148,10 @@ func (b builder) gatewayVolume() *core.VolumeApplyConfiguration {
 	}
 	if jwt := b.cluster.Spec.Auth.JWT; jwt != nil && jwt.SecretRef != nil {
 		sources = append(sources, projectSecret(jwt.SecretRef.Name, [2]string{jwt.SecretRef.Key, jwtSecretFile}))
+	}
+	if tls := b.cluster.Spec.Gateway.TLS; tls != nil {
+		sources = append(sources, projectSecret(tls.SecretName,
+			[2]string{corev1.TLSCertKey, tlsCertFile}, [2]string{corev1.TLSPrivateKeyKey, tlsKeyFile}))
 	}
 	return projectedVolume(configVolume, append(sources, b.redisSecretFiles()...)...)
 }

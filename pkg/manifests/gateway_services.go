@@ -4,6 +4,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	core "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/utils/ptr"
 )
 
 // Names of the ports, in Services and pods.
@@ -18,7 +19,11 @@ const (
 func (b builder) publicService() Object {
 	wanted := b.cluster.Spec.Service
 	// appProtocol tells Gateway API implementations to pass the upgrade on (GEP-1911)
-	port := servicePort(publicPortName, wanted.Port).WithAppProtocol("kubernetes.io/ws")
+	protocol := "kubernetes.io/ws"
+	if b.cluster.Spec.Gateway.TLS != nil {
+		protocol = "kubernetes.io/wss"
+	}
+	port := servicePort(publicPortName, wanted.Port).WithAppProtocol(protocol)
 	spec := core.ServiceSpec().WithType(wanted.Type).
 		WithSelector(Selector(b.cluster, ComponentGateway)).
 		WithPorts(port).
@@ -30,7 +35,9 @@ func (b builder) publicService() Object {
 	if wanted.Type == corev1.ServiceTypeLoadBalancer {
 		// with Cluster every client would come with a node's address, and affinity would put them all on one pod
 		spec.WithExternalTrafficPolicy(corev1.ServiceExternalTrafficPolicyLocal)
-		spec.LoadBalancerClass = wanted.LoadBalancerClass
+		if class := ptr.Deref(wanted.LoadBalancerClass, ""); class != "" {
+			spec.WithLoadBalancerClass(class)
+		}
 		spec.WithLoadBalancerSourceRanges(wanted.LoadBalancerSourceRanges...)
 	}
 	return b.service(PublicServiceName(b.cluster), ComponentGateway).WithAnnotations(wanted.Annotations).WithSpec(spec)

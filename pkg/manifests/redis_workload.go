@@ -112,7 +112,7 @@ func redisProbe() *core.ProbeApplyConfiguration {
 
 // redisResources keeps the memory limit above maxmemory, so that Redis refuses a write before the kernel kills it.
 func redisResources(wanted v1alpha1.StandaloneRedis) v1alpha1.Resources {
-	if wanted.Resources != nil {
+	if given := wanted.Resources; given != nil && len(given.Requests)+len(given.Limits) > 0 {
 		return *wanted.Resources
 	}
 	memory := *resource.NewQuantity(wanted.MaxMemory.Value()/2*3+redisOverhead, resource.BinarySI)

@@ -26,6 +26,8 @@ const (
 	apiKeyFile        = "secrets/api-keys"
 	opsTokenFile      = "secrets/ops-token"
 	jwtSecretFile     = "secrets/jwt-secret"
+	tlsCertFile       = "secrets/tls.crt"
+	tlsKeyFile        = "secrets/tls.key"
 )
 
 // ClusterPrefix starts every Redis key and channel of the cluster. A namespace holds no dot, so two clusters never share one.
@@ -154,6 +156,9 @@ func podSettings(cluster *v1alpha1.WebSocketCluster) (settings.Settings, error) 
 	if jwt := cluster.Spec.Auth.JWT; jwt != nil && jwt.SecretRef != nil {
 		s.Auth.JWT.SecretFile = inConfig(jwtSecretFile)
 	}
+	if cluster.Spec.Gateway.TLS != nil {
+		s.TLSCertFile, s.TLSKeyFile = inConfig(tlsCertFile), inConfig(tlsKeyFile)
+	}
 	s.Backplane = backplaneURL(cluster, "")
 	if external := cluster.Spec.Redis.External; external != nil {
 		if external.PasswordSecretRef != nil {
@@ -161,6 +166,9 @@ func podSettings(cluster *v1alpha1.WebSocketCluster) (settings.Settings, error) 
 		}
 		if tls := external.TLS; tls != nil && tls.CASecretRef != nil {
 			s.Redis.CAFile = inConfig(redisCAFile)
+		}
+		if tls := external.TLS; tls != nil {
+			s.Redis.ServerName = tls.ServerName
 		}
 		if tls := external.TLS; tls != nil && tls.CertSecretRef != nil {
 			s.Redis.CertFile, s.Redis.KeyFile = inConfig(redisCertFile), inConfig(redisKeyFile)

@@ -175,6 +175,8 @@ func TestWrongCommandLinesAreAnsweredInOneLineThatNamesTheCulprit(t *testing.T) 
 		"a query that is not known":           {args: []string{"--backplane=redis://a:1/0?pool=3"}, want: `--backplane: takes no "pool" after the ?; only redis+sentinel:// takes one, ?master=NAME`},
 		"Redis files without Redis":           {args: []string{"--redis-password-file=/x"}, want: "--redis-password-file: is for Redis, but --backplane is memory://: set --backplane to a redis URL, or leave this out"},
 		"TLS files without TLS":               {args: []string{"--redis-ca-file=/x", "--backplane=redis://a"}, want: "--redis-ca-file: is for TLS, but --backplane starts with redis://: write rediss instead of redis, or leave this out"},
+		"a server name without TLS":           {args: []string{"--redis-server-name=r", "--backplane=redis://a"}, want: "--redis-server-name: is for TLS, but --backplane starts with redis://: write rediss instead of redis, or leave this out"},
+		"a server name with a port":           {args: []string{"--redis-server-name=r:1", "--backplane=rediss://a"}, want: `--redis-server-name: must be a host name without scheme or port such as "redis.example.com", not "r:1"`},
 		"two passwords":                       {args: []string{"--redis-password-file=/x", "--backplane=redis://:p@a"}, want: "--redis-password-file: cannot be combined with a password in --backplane: keep one of the two"},
 		"a cluster name with braces":          {args: []string{"--cluster={a}"}, want: `--cluster: must be 1 to 253 letters, digits, dots, dashes or underscores such as "default" or "team.chat", not "{a}"`},
 		"a node name with a line break":       {args: []string{"--node=a\nb"}, want: "--node: must not hold control characters such as line breaks or tabs"},

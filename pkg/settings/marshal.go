@@ -24,6 +24,7 @@ type document struct {
 	RedisCAFile       string `yaml:"redisCAFile,omitempty"`
 	RedisCertFile     string `yaml:"redisCertFile,omitempty"`
 	RedisKeyFile      string `yaml:"redisKeyFile,omitempty"`
+	RedisServerName   string `yaml:"redisServerName,omitempty"`
 	Cluster           string `yaml:"cluster"`
 	Node              string `yaml:"node,omitempty"`
 
@@ -141,7 +142,7 @@ func toDocument(s *Settings) document {
 		Listen: s.Listen, APIKeyFile: s.APIKeyFile, OpsListen: s.OpsListen, OpsTokenFile: s.OpsTokenFile,
 		TLSCertFile: s.TLSCertFile, TLSKeyFile: s.TLSKeyFile, Compression: enabled(s.Compression), Demo: s.Demo,
 		Backplane: s.Backplane, RedisPasswordFile: s.Redis.PasswordFile, RedisCAFile: s.Redis.CAFile,
-		RedisCertFile: s.Redis.CertFile, RedisKeyFile: s.Redis.KeyFile, Cluster: s.Cluster, Node: s.Node,
+		RedisCertFile: s.Redis.CertFile, RedisKeyFile: s.Redis.KeyFile, RedisServerName: s.Redis.ServerName, Cluster: s.Cluster, Node: s.Node,
 		Auth: toDocumentAuth(s.Auth), AllowedOrigins: s.AllowedOrigins,
 		HeartbeatSeconds: seconds(s.Heartbeat),
 		Drain:            documentDrain{seconds(s.Drain.Delay), seconds(s.Drain.Timeout), s.Drain.Rate},

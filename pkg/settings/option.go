@@ -96,6 +96,8 @@ var options = withPaths([]*option{
 		bind: func(s *Settings) value { return textValue{&s.Redis.CertFile, nil, "/etc/redis/tls.crt"} }},
 	{flag: "redis-key-file", key: "redisKeyFile", group: groupBackplane, kind: "file", usage: "the private key of --redis-cert-file (PEM)",
 		bind: func(s *Settings) value { return textValue{&s.Redis.KeyFile, nil, "/etc/redis/tls.key"} }},
+	{flag: "redis-server-name", key: "redisServerName", group: groupBackplane, kind: "name", usage: "name that Redis's certificate must be for (default: the host connected to)",
+		bind: func(s *Settings) value { return textValue{&s.Redis.ServerName, checkServerName, "redis.example.com"} }},
 	{flag: "cluster", key: "cluster", group: groupBackplane, kind: "name", usage: "prefix of every Redis key and channel; gateways of one cluster share it",
 		bind: func(s *Settings) value { return textValue{&s.Cluster, checkClusterName, "default"} }},
 	{flag: "node", key: "node", group: groupBackplane, kind: "name", usage: "this process's name; unique in its cluster (default: the host name)",

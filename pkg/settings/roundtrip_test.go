@@ -26,7 +26,7 @@ func everything() Settings {
 	return Settings{
 		Listen: "0.0.0.0:80", APIListen: "[::]:81", APIKeyFile: "/keys/api", OpsListen: "127.0.0.1:82", OpsTokenFile: "/keys/ops",
 		Backplane: "rediss+sentinel://user@a:1,b:2/3?master=chat", Cluster: "team.chat", Node: "chat-gateway-7d4b9-x2x8p",
-		Redis:          RedisFiles{PasswordFile: "/redis/password", CAFile: "/redis/ca.crt", CertFile: "/redis/tls.crt", KeyFile: "/redis/tls.key"},
+		Redis:          RedisAccess{PasswordFile: "/redis/password", CAFile: "/redis/ca.crt", CertFile: "/redis/tls.crt", KeyFile: "/redis/tls.key", ServerName: "redis.example.com"},
 		Auth:           Auth{Type: AuthJWT, JWT: JWT{JWKSURL: "https://id.example.com/keys", Issuer: "https://id.example.com/", Audience: []string{"chat", "yes"}, UserClaim: "email", RoomsClaim: "https://example.com/rooms"}},
 		AllowedOrigins: []string{"https://app.example.com", "https://*.example.org:8443"},
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},

@@ -67,6 +67,17 @@ func checkNodeName(name string) error {
 	return nil
 }
 
+// checkServerName allows the empty name, which stands for the host that is connected to.
+func checkServerName(name string) error {
+	if len(name) > maxNameBytes || strings.ContainsAny(name, "/@ ") {
+		return fmt.Errorf("must be a host name without scheme or port such as \"redis.example.com\", not %q", name)
+	}
+	if _, _, err := net.SplitHostPort(name); err == nil {
+		return fmt.Errorf("must be a host name without scheme or port such as \"redis.example.com\", not %q", name)
+	}
+	return nil
+}
+
 func requiredClaim(example string) func(string) error {
 	return func(claim string) error {
 		if claim == "" {

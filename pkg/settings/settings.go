@@ -24,7 +24,7 @@ type Settings struct {
 	// Backplane is a URL: memory://, redis://, rediss://, redis+sentinel://, redis+cluster:// and their TLS forms.
 	Backplane string
 	// Redis names the files with the secrets of the backplane.
-	Redis RedisFiles
+	Redis RedisAccess
 	// Cluster prefixes every Redis key and channel; the operator sets <namespace>.<name>.
 	Cluster string
 	// Node is this process's name in welcome frames, logs and presence; default: the host name.
@@ -63,9 +63,12 @@ type Settings struct {
 	LogFormat string
 }
 
-// RedisFiles are paths; an empty one is not used. They are read at start and at every new dial.
-type RedisFiles struct {
+// RedisAccess is how to get in to Redis, beside the URL.
+type RedisAccess struct {
+	// Paths; an empty one is not used. They are read at start and at every new dial.
 	PasswordFile, CAFile, CertFile, KeyFile string
+	// ServerName is the name that Redis's certificate must be for; empty: the host of the address that is connected to.
+	ServerName string
 }
 
 // AuthType names a way to find out who a client is.

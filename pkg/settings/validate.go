@@ -139,7 +139,7 @@ func redisFilesFitTheBackplane(s *Settings) *keyError {
 	if err != nil {
 		return &keyError{"backplane", err}
 	}
-	for _, path := range []string{"redisPasswordFile", "redisCAFile", "redisCertFile"} {
+	for _, path := range []string{"redisPasswordFile", "redisCAFile", "redisCertFile", "redisServerName"} {
 		if optionByPath(path).bind(s).String() == "" {
 			continue
 		}
