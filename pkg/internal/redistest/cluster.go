@@ -45,16 +45,13 @@ type Cluster struct {
 func StartCluster(t testing.TB, primaries, replicas int, o ClusterOptions) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, options: o, clients: make(map[*Server]*goredis.Client), ids: make(map[*Server]string)}
-	buses := make(map[*Server]int)
 	start := func() *Server {
-		bus := freePort(t)
 		s := Start(t, append([]string{
-			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus), "--cluster-announce-ip", "127.0.0.1",
+			"--cluster-enabled", "yes", "--cluster-port", "0", "--cluster-announce-ip", "127.0.0.1",
 			"--cluster-node-timeout", strconv.FormatInt(ClusterNodeTimeout.Milliseconds(), 10), "--cluster-replica-validity-factor", "0",
 			"--cluster-require-full-coverage", "no", "--cluster-allow-replica-migration", "no", "--repl-diskless-sync-delay", "0",
 			"--dir", t.TempDir(), // where it finds its place in the cluster after a restart
 		}, o.Args...)...)
-		buses[s] = bus
 		c.ids[s] = c.text(s, "CLUSTER", "MYID")
 		return s
 	}
@@ -71,26 +68,17 @@ func StartCluster(t testing.TB, primaries, replicas int, o ClusterOptions) *Clus
 		c.Replicas = append(c.Replicas, following)
 	}
 	first := c.Primaries[0]
-	for s, bus := range buses {
-		if s != first {
-			c.do(first, "CLUSTER", "MEET", "127.0.0.1", s.Port, bus)
-		}
+	for _, s := range c.Servers()[1:] {
+		c.do(first, "CLUSTER", "MEET", "127.0.0.1", s.Port, s.bus)
 	}
-	c.await("the nodes to know each other", func() bool {
-		for s := range buses {
-			if strings.Count(c.text(s, "CLUSTER", "NODES"), " connected") != len(buses) {
-				return false
-			}
-		}
-		return true
-	})
+	c.await("the nodes to know each other", func() bool { return !slices.ContainsFunc(c.Servers(), c.isStranger) })
 	for i, following := range c.Replicas {
 		for _, s := range following {
 			c.do(s, "CLUSTER", "REPLICATE", c.ids[c.Primaries[i]])
 		}
 	}
 	c.await("all slots to be served and all replicas to follow", func() bool {
-		for s := range buses {
+		for _, s := range c.Servers() {
 			if !strings.Contains(c.text(s, "CLUSTER", "INFO"), "cluster_state:ok") ||
 				strings.Count(c.text(s, "CLUSTER", "NODES"), " slave ")+strings.Count(c.text(s, "CLUSTER", "NODES"), ",slave ") != primaries*replicas {
 				return false
@@ -104,6 +92,19 @@ func StartCluster(t testing.TB, primaries, replicas int, o ClusterOptions) *Clus
 		return true
 	})
 	return c
+}
+
+// isStranger says whether a server does not know all others yet. One that it is still shaking hands with is there under a name that it has
+// made up, which nobody can be told to follow.
+func (c *Cluster) isStranger(s *Server) bool {
+	known := 0
+	for line := range strings.Lines(c.text(s, "CLUSTER", "NODES")) {
+		fields := strings.Fields(line)
+		if len(fields) > 7 && c.server(fields[0]) != nil && fields[7] == "connected" {
+			known++
+		}
+	}
+	return known != len(c.ids)
 }
 
 // URL names the first primaries as redis+cluster:// or rediss+cluster://.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,6 +29,8 @@ type Server struct {
 	Addr string
 	// Port is Addr's port.
 	Port int
+	// bus is the port on which the nodes of a Redis Cluster talk with this one, 0 outside one.
+	bus int
 
 	t    testing.TB
 	tls  bool
@@ -41,7 +44,8 @@ type Server struct {
 }
 
 // Start runs a redis-server with the further arguments args ("--requirepass", "secret", …) and waits until it answers.
-// With "--tls-port" among args Addr is the TLS port and the plain one is off; put "0" as its value, it is filled in.
+// With "--tls-port" among args Addr is the TLS port and the plain one is off; put "0" as its value, it is filled in, as is that of
+// "--cluster-port".
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, nil, args)
@@ -61,6 +65,9 @@ func start(t testing.TB, env, args []string) *Server {
 	// Between finding a free port and the server taking it another process may take it: try again then.
 	for attempt := 0; ; attempt++ {
 		s.Port = freePort(t)
+		if slices.Contains(args, "--cluster-port") {
+			s.bus = freePort(t)
+		}
 		s.Addr = fmt.Sprintf("127.0.0.1:%d", s.Port)
 		err := s.run()
 		if err == nil {
@@ -171,6 +178,11 @@ func (s *Server) run() error {
 		if s.args[i] == "--tls-port" && i+1 < len(s.args) {
 			args = append(args, "--port", "0", "--tls-port", fmt.Sprint(s.Port))
 			s.tls = true
+			i++
+			continue
+		}
+		if s.args[i] == "--cluster-port" && i+1 < len(s.args) {
+			args = append(args, "--cluster-port", fmt.Sprint(s.bus))
 			i++
 			continue
 		}
