@@ -29,8 +29,9 @@ type cluster struct {
 	wake chan struct{}
 	// asked are those who wait for the next answer.
 	asked chan chan *topology
-	// known are all nodes that were there at the last look. The goroutine's.
-	known []string
+	// known are all nodes that were there at the last look, claims what was found. The goroutine's.
+	known  []string
+	claims claims
 }
 
 func newCluster(b *Backplane) *cluster {
@@ -72,6 +73,7 @@ func (c *cluster) run(ctx context.Context) {
 		t, err := c.controls.ask(ctx, addrs)
 		if err == nil {
 			c.known = t.nodes
+			c.claims.uphold(t, time.Now())
 			err = c.backplane.router.apply(t) //nolint:contextcheck // a shard lives until the backplane is closed
 		}
 		for _, answered := range waiting {

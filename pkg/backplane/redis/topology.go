@@ -19,12 +19,17 @@ const maxAsked = 7
 type topology struct {
 	// slots says where the primary of each slot is: an address, or empty where nobody serves the slot.
 	slots [slotCount]string
+	// epochs are those of the claims that slots follows.
+	epochs [slotCount]int64
 	// nodes are the addresses of all primaries and replicas; ids are their names.
 	nodes []string
 	ids   map[string]string
 	// voices are the names of those who answered.
 	voices []string
 }
+
+// hasAnswered says whether the node at addr is one of those who answered.
+func (t *topology) hasAnswered(addr string) bool { return slices.Contains(t.voices, t.ids[addr]) }
 
 // isConfirmed says whether another node than the one at addr has answered, or there is none.
 func (t *topology) isConfirmed(addr string) bool {
@@ -84,7 +89,6 @@ func (c *controls) ask(ctx context.Context, addrs []string) (*topology, error) {
 // join takes, for each slot, the claim with the greatest epoch.
 func join(views []view) *topology {
 	t := &topology{ids: make(map[string]string)}
-	var epochs [slotCount]int64
 	for _, v := range views {
 		t.voices = append(t.voices, v.id)
 		for _, r := range v.ranges {
@@ -92,8 +96,8 @@ func join(views []view) *topology {
 				t.ids[n.addr] = n.id
 			}
 			for slot := r.from; slot <= r.to; slot++ {
-				if t.slots[slot] == "" || r.epoch > epochs[slot] {
-					t.slots[slot], epochs[slot] = r.nodes[0].addr, r.epoch
+				if t.slots[slot] == "" || r.epoch > t.epochs[slot] {
+					t.slots[slot], t.epochs[slot] = r.nodes[0].addr, r.epoch
 				}
 			}
 		}
