@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/wscluster/wscluster/pkg/internal/testport"
 )
 
 // startRedis runs a real redis-server with the configuration and the users that the operator would give it, and returns its
@@ -25,7 +27,7 @@ func startRedis(t *testing.T, input string, password string) string {
 	}
 	cluster := load(t, input)
 	directory := t.TempDir()
-	port := freePort(t)
+	port := testport.Reserve(t)
 	config := strings.NewReplacer(
 		fmt.Sprintf("port %d\n", RedisPort), fmt.Sprintf("port %d\n", port),
 		"dir "+redisDataDirectory, "dir "+directory,
@@ -132,16 +134,6 @@ func connect(t *testing.T, address, user, password string) *redis.Client {
 	})
 	t.Cleanup(func() { _ = client.Close() })
 	return client
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
 }
 
 func write(t *testing.T, path, text string) {

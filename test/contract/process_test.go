@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -321,7 +322,7 @@ func (r *redisServer) start() error {
 		return fmt.Errorf("start redis-server: %w", err)
 	}
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if reply, err := r.do("PING"); err == nil && reply == "PONG" {
+		if reply, err := r.do("INFO", "server"); err == nil && strings.Contains(reply, fmt.Sprintf("process_id:%d\r", r.cmd.Process.Pid)) {
 			return nil
 		}
 	}
@@ -365,11 +366,16 @@ func (r *redisServer) must(t *testing.T, args ...string) string {
 	return out
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// freePort returns a port that nobody listens on, below those that Linux gives to outgoing connections: one of them could take it while
+// the server that it is for is down.
+func freePort() (port int, err error) {
+	for range 100 {
+		port = 10_240 + rand.IntN(32_768-10_240)
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			_ = l.Close()
+			return port, nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, err
 }

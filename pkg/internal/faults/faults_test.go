@@ -65,7 +65,7 @@ func TestNothingIsLostDoubledOrReorderedUnderFaults(t *testing.T) {
 		}
 	})
 	table := tabulate(all)
-	fmt.Printf("\n%s\n", table)
+	fmt.Printf("\n%s\n%s", table, complaints(all))
 	if *docs != "" && !t.Failed() {
 		if err := replaceTable(*docs, table); err != nil {
 			t.Error(err)
@@ -105,13 +105,14 @@ func suffer(t *testing.T, p plan) outcome {
 	v := judge(e)
 	o := outcome{plan: p, verdict: v, recovery: e.recovery(p, mended), slowest: e.slowest()}
 	t.Logf("%v after %v", o, time.Since(started).Round(time.Millisecond))
-	for _, line := range append(v.lines(), c.oddities()...) {
-		t.Error(line)
-	}
+	o.complaints = append(v.lines(), c.oddities()...)
 	for _, g := range f.gateways {
 		if err := g.check(); err != nil {
-			t.Error(err)
+			o.complaints = append(o.complaints, err.Error())
 		}
+	}
+	for _, line := range o.complaints {
+		t.Error(line)
 	}
 	if t.Failed() || *keepAll {
 		if err := e.write(filepath.Join(folder, "clients.log")); err != nil {

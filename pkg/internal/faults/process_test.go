@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wscluster/wscluster/pkg/internal/testport"
 )
 
 // patience bounds every wait for something that has to happen: generous, since machines that test are busy.
@@ -53,7 +55,7 @@ func startGateway(t testing.TB, program, folder string, number int, backplane, s
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{t: t, number: number, addr: freeAddress(t), program: program, clock: newWallClock(t, folder, number), log: log}
+	g := &gateway{t: t, number: number, addr: testport.Address(t), program: program, clock: newWallClock(t, folder, number), log: log}
 	g.args = []string{
 		"--config", config, "--listen", g.addr, "--api-listen=", "--ops-listen", "127.0.0.1:0", "--node", fmt.Sprintf("gateway-%d", number),
 		"--backplane", backplane, "--log-level", "debug", "--log-format", "text",
@@ -145,14 +147,4 @@ func (g *gateway) check() error {
 		}
 	}
 	return nil
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -15,6 +15,8 @@ type outcome struct {
 	recovery time.Duration
 	// slowest is the longest time from the first sending of a message that was acked to its arrival.
 	slowest time.Duration
+	// complaints are a line for each thing that is wrong.
+	complaints []string
 }
 
 func (o outcome) String() string {
@@ -70,6 +72,25 @@ func tabulate(all []outcome) string {
 		line("*"+string(s)+"*", func(o outcome) bool { return o.plan.scope == s })
 	}
 	line("**all runs**", func(outcome) bool { return true })
+	return b.String()
+}
+
+// complaints says what was wrong, run by run, shortened: the last that whoever looks at a failed run in a log sees.
+func complaints(all []outcome) string {
+	const most = 400
+	var b strings.Builder
+	for _, o := range all {
+		if len(o.complaints) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "%v\n", o.plan)
+		for _, line := range o.complaints {
+			if len(line) > most {
+				line = line[:most] + "…"
+			}
+			fmt.Fprintf(&b, "  %s\n", line)
+		}
+	}
 	return b.String()
 }
 

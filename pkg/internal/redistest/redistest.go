@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/wscluster/wscluster/pkg/internal/testport"
 )
 
 // patience bounds how long a server may take to start or to end.
@@ -62,11 +63,11 @@ func start(t testing.TB, env, args []string) *Server {
 			s.Kill()
 		}
 	})
-	// Between finding a free port and the server taking it another process may take it: try again then.
+	// Somebody who does not reserve what he takes may have the port all the same: try again then.
 	for attempt := 0; ; attempt++ {
-		s.Port = freePort(t)
+		s.Port = testport.Reserve(t)
 		if slices.Contains(args, "--cluster-port") {
-			s.bus = freePort(t)
+			s.bus = testport.Reserve(t)
 		}
 		s.Addr = fmt.Sprintf("127.0.0.1:%d", s.Port)
 		err := s.run()
@@ -239,23 +240,6 @@ func answers(addr string, tls bool) bool {
 		return tls
 	}
 	return !bytes.HasPrefix(reply[:n], []byte("-LOADING"))
-}
-
-// freePort returns a port that nobody listens on. It is below those that the system gives to outgoing connections, of which one could
-// take the port of a server that is killed and is to come back.
-func freePort(t testing.TB) int {
-	t.Helper()
-	var err error
-	for range 100 {
-		port := 10_240 + rand.IntN(32_768-10_240)
-		var l net.Listener
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			_ = l.Close()
-			return port
-		}
-	}
-	t.Fatalf("find a free port: %v", err)
-	return 0
 }
 
 // tail keeps the last part of what is written to it.

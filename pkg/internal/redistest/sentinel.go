@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/wscluster/wscluster/pkg/internal/testport"
 )
 
 // Sentinel is one running redis-sentinel process.
@@ -22,7 +24,7 @@ func StartSentinel(t testing.TB, master string, primary *Server, quorum int) *Se
 	dir := t.TempDir()
 	file := filepath.Join(dir, "sentinel.conf")
 	for attempt := 0; ; attempt++ {
-		port := freePort(t)
+		port := testport.Reserve(t)
 		config := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\nsentinel monitor %s 127.0.0.1 %d %d\n"+
 			"sentinel down-after-milliseconds %s 500\nsentinel failover-timeout %s 4000\n", port, dir, master, primary.Port, quorum, master, master)
 		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
