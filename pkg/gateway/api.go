@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -58,8 +59,13 @@ func (g *Gateway) apiHandler() http.Handler {
 	mux.HandleFunc("GET /v1/rooms/{room_id}/members", g.apiMembers)
 	mux.HandleFunc("GET /v1/stats", g.apiStats)
 	mux.HandleFunc("DELETE /v1/users/{user_id}/connections", g.apiDisconnect)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		refuse(w, http.StatusNotFound, protocol.CodeBadRequest, "there is no such path or method: /openapi.yaml lists them", 0)
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if allowed := apiMethods(mux, r); len(allowed) > 0 {
+			w.Header().Set("Allow", strings.Join(allowed, ", "))
+			refuse(w, http.StatusMethodNotAllowed, protocol.CodeBadRequest, "this path has no "+r.Method+": use "+strings.Join(allowed, " or "), 0)
+			return
+		}
+		refuse(w, http.StatusNotFound, protocol.CodeBadRequest, "there is no such path: /openapi.yaml lists them", 0)
 	})
 	open := http.NewServeMux()
 	open.HandleFunc("GET /openapi.yaml", func(w http.ResponseWriter, _ *http.Request) {
@@ -70,10 +76,30 @@ func (g *Gateway) apiHandler() http.Handler {
 	return open
 }
 
+// apiMethods returns the methods that the path of a request has.
+func apiMethods(mux *http.ServeMux, r *http.Request) (methods []string) {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		other := *r
+		other.Method = method
+		if _, pattern := mux.Handler(&other); pattern != "/" {
+			methods = append(methods, method)
+		}
+	}
+	return methods
+}
+
+// bearer returns what a request shows in Authorization: Bearer; empty: nothing. The scheme's case does not matter (RFC 9110, section 11.1).
+func bearer(r *http.Request) string {
+	scheme, given, found := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !found || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return given
+}
+
 func (g *Gateway) withKey(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || !g.apiKeys.holds(given) {
+		if given := bearer(r); given == "" || !g.apiKeys.holds(given) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			refuse(w, http.StatusUnauthorized, protocol.CodeUnauthorized, "send one of the API keys as Authorization: Bearer KEY", 0)
 			return
@@ -113,19 +139,21 @@ func apiAnswer(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(value) // who asked is gone if this fails
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false) // the data of messages is passed on as it came
+	_ = encoder.Encode(value)    // who asked is gone if this fails
 }
 
-// apiBody decodes the request's JSON body of at most limit bytes.
-func apiBody(w http.ResponseWriter, r *http.Request, limit int64, into any) *protocol.Error {
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit)).Decode(into)
+// apiBody reads the request's body of at most limit bytes; tooLarge is what to say of a larger one.
+func apiBody(w http.ResponseWriter, r *http.Request, limit int64, tooLarge string) ([]byte, *protocol.Error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err == nil {
-		return nil
+		return body, nil
 	}
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return &protocol.Error{Code: protocol.CodeBadRequest, Message: "the body is larger than max_message_bytes allows"}
+	if _, over := errors.AsType[*http.MaxBytesError](err); over {
+		return nil, &protocol.Error{Code: protocol.CodeBadRequest, Message: tooLarge}
 	}
-	return &protocol.Error{Code: protocol.CodeBadRequest, Message: "the body must be JSON as /openapi.yaml describes it: " + err.Error()}
+	return nil, &protocol.Error{Code: protocol.CodeBadRequest, Message: "the body cannot be read: " + err.Error()}
 }
 
 // apiName checks an id in the path.

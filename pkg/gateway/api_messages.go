@@ -12,14 +12,6 @@ import (
 	"github.com/wscluster/wscluster/pkg/settings"
 )
 
-// apiMessage is one message that a backend publishes; in a single publish the path has the target.
-type apiMessage struct {
-	RoomID         string          `json:"room_id"`
-	TargetUserID   string          `json:"target_user_id"`
-	Data           json.RawMessage `json:"data"`
-	IdempotencyKey string          `json:"idempotency_key"`
-}
-
 // apiReceipt answers one publish; Code and Message are empty unless it failed, or is unconfirmed.
 type apiReceipt struct {
 	MessageID string        `json:"message_id,omitempty"`
@@ -43,7 +35,7 @@ func (g *Gateway) apiPublishRoom(w http.ResponseWriter, r *http.Request) {
 		apiError(w, err)
 		return
 	}
-	g.apiPublishOne(w, r, apiMessage{RoomID: room})
+	g.apiPublishOne(w, r, backplane.Target{ID: room})
 }
 
 func (g *Gateway) apiPublishUser(w http.ResponseWriter, r *http.Request) {
@@ -52,17 +44,18 @@ func (g *Gateway) apiPublishUser(w http.ResponseWriter, r *http.Request) {
 		apiError(w, err)
 		return
 	}
-	g.apiPublishOne(w, r, apiMessage{TargetUserID: user})
+	g.apiPublishOne(w, r, backplane.Target{Kind: backplane.User, ID: user})
 }
 
-func (g *Gateway) apiPublishOne(w http.ResponseWriter, r *http.Request, target apiMessage) {
-	var body apiMessage
-	if err := apiBody(w, r, int64(g.live.Load().limits.MaxMessageBytes)+apiEnvelopeBytes, &body); err != nil {
+func (g *Gateway) apiPublishOne(w http.ResponseWriter, r *http.Request, target backplane.Target) {
+	body, err := apiBody(w, r, int64(g.live.Load().limits.MaxMessageBytes)+apiEnvelopeBytes, "the body is larger than max_message_bytes allows")
+	if err != nil {
 		apiError(w, err)
 		return
 	}
-	body.RoomID, body.TargetUserID = target.RoomID, target.TargetUserID
-	receipt := <-g.apiPublish(&body)
+	var message protocol.Command
+	err = message.DecodePublication(body, false)
+	receipt := <-g.apiPublish(&message, target, err)
 	switch receipt.Code {
 	case "":
 		apiAnswer(w, http.StatusOK, receipt)
@@ -75,8 +68,13 @@ func (g *Gateway) apiPublishOne(w http.ResponseWriter, r *http.Request, target a
 
 // apiPublishBatch publishes many messages and answers each; messages to one target keep their order.
 func (g *Gateway) apiPublishBatch(w http.ResponseWriter, r *http.Request) {
-	var messages []apiMessage
-	if err := apiBody(w, r, maxBatchBytes, &messages); err != nil {
+	body, err := apiBody(w, r, maxBatchBytes, "the body is larger than 8 MiB: send it in several requests")
+	if err != nil {
+		apiError(w, err)
+		return
+	}
+	messages, err := protocol.Batch(body)
+	if err != nil {
 		apiError(w, err)
 		return
 	}
@@ -86,7 +84,13 @@ func (g *Gateway) apiPublishBatch(w http.ResponseWriter, r *http.Request) {
 	}
 	waiting := make([]<-chan apiReceipt, len(messages))
 	for i := range messages {
-		waiting[i] = g.apiPublish(&messages[i])
+		var message protocol.Command
+		err := message.DecodePublication(messages[i], true)
+		target := backplane.Target{ID: string(message.RoomID)}
+		if message.TargetUserID != nil {
+			target = backplane.Target{Kind: backplane.User, ID: string(message.TargetUserID)}
+		}
+		waiting[i] = g.apiPublish(&message, target, err)
 	}
 	receipts := make([]apiReceipt, len(messages))
 	for i := range waiting {
@@ -95,62 +99,47 @@ func (g *Gateway) apiPublishBatch(w http.ResponseWriter, r *http.Request) {
 	apiAnswer(w, http.StatusOK, receipts)
 }
 
-// apiPublish checks a message and publishes it; the receipt comes when the backplane has confirmed or given up.
-func (g *Gateway) apiPublish(message *apiMessage) <-chan apiReceipt {
+// apiPublish publishes a message, unless decoding it has failed; the receipt comes when the backplane has confirmed or given up.
+func (g *Gateway) apiPublish(message *protocol.Command, target backplane.Target, failed *protocol.Error) <-chan apiReceipt {
 	g.metrics.apiReceived.Add(1)
 	answer := make(chan apiReceipt, 1)
-	m, err := g.apiCheck(message)
-	if err != nil {
-		answer <- apiReceipt{Code: err.Code, Message: err.Message}
+	m := backplane.Message{Target: target}
+	if failed == nil {
+		m.Keep, failed = g.apiMay(message, target)
+	}
+	if failed != nil {
+		answer <- apiReceipt{Code: failed.Code, Message: failed.Message}
 		return answer
 	}
 	id := g.sequence.next(nil)
 	frame := protocol.Message{ID: id, Data: message.Data, TS: time.Now().UnixMilli()}
-	if m.Target.Kind == backplane.Room {
-		frame.RoomID = []byte(m.Target.ID)
+	if target.Kind == backplane.Room {
+		frame.RoomID = []byte(target.ID)
 	} else {
-		frame.TargetUserID = []byte(m.Target.ID)
+		frame.TargetUserID = []byte(target.ID)
 	}
 	m.ID, m.Body = id, protocol.AppendMessage(nil, &frame)
-	if m.IdempotencyKey = message.IdempotencyKey; m.IdempotencyKey != "" {
+	if m.IdempotencyKey = string(message.IdempotencyKey); m.IdempotencyKey != "" {
 		m.Data = message.Data
 	}
 	g.hub.Publish(&m, apiConfirmation{g: g, id: id, started: time.Now(), answer: answer})
 	return answer
 }
 
-// apiCheck says where the message goes and how it is kept.
-func (g *Gateway) apiCheck(message *apiMessage) (m backplane.Message, err *protocol.Error) {
-	bad := func(text string) *protocol.Error {
-		return &protocol.Error{Code: protocol.CodeBadRequest, Message: text}
-	}
+// apiMay says whether a backend may publish the message, and how it is kept.
+func (g *Gateway) apiMay(message *protocol.Command, target backplane.Target) (*backplane.Keep, *protocol.Error) {
 	live := g.live.Load()
 	switch {
-	case (message.RoomID == "") == (message.TargetUserID == ""):
-		return m, bad("give exactly one of room_id and target_user_id")
-	case len(message.Data) == 0:
-		return m, bad("data is missing: give any JSON value")
 	case len(message.Data) > live.limits.MaxMessageBytes:
-		return m, bad("data is larger than max_message_bytes")
-	case len(message.IdempotencyKey) > protocol.MaxIdempotencyKeyBytes:
-		return m, bad(fmt.Sprintf("idempotency_key must be at most %d bytes", protocol.MaxIdempotencyKeyBytes))
+		return nil, &protocol.Error{Code: protocol.CodeBadRequest, Message: "data is larger than max_message_bytes"}
+	case target.Kind == backplane.User && live.direct == settings.AccessNone:
+		return nil, &protocol.Error{Code: protocol.CodeForbidden, Message: "nobody may publish to a user"}
+	case target.Kind == backplane.User:
+		return live.inbox, nil
+	case live.policies.Policy(target.ID).Publish == settings.AccessNone:
+		return nil, &protocol.Error{Code: protocol.CodeForbidden, Message: "nobody may publish to this room"}
 	}
-	if message.RoomID == "" {
-		if err := protocol.CheckName(message.TargetUserID); err != nil {
-			return m, bad("target_user_id " + err.Error())
-		}
-		if live.direct == settings.AccessNone {
-			return m, &protocol.Error{Code: protocol.CodeForbidden, Message: "nobody may publish to a user"}
-		}
-		return backplane.Message{Target: backplane.Target{Kind: backplane.User, ID: message.TargetUserID}, Keep: live.inbox}, nil
-	}
-	if err := protocol.CheckName(message.RoomID); err != nil {
-		return m, bad("room_id " + err.Error())
-	}
-	if live.policies.Policy(message.RoomID).Publish == settings.AccessNone {
-		return m, &protocol.Error{Code: protocol.CodeForbidden, Message: "nobody may publish to this room"}
-	}
-	return backplane.Message{Target: backplane.Target{ID: message.RoomID}, Keep: live.keepRoom(message.RoomID)}, nil
+	return live.keepRoom(target.ID), nil
 }
 
 // apiConfirmation hands the backplane's answer to the request that waits for it.

@@ -177,6 +177,9 @@ func TestTheServerAPIPublishes(t *testing.T) {
 			`{"data":1,"idempotency_key":"` + strings.Repeat("k", 129) + `"}`: "idempotency_key must be at most 128 bytes",
 			`{"data":"` + strings.Repeat("x", 70000) + `"}`:                   "the body is larger than max_message_bytes allows",
 			`{"data":"` + strings.Repeat("x", 65536+100) + `"}`:               "data is larger than max_message_bytes",
+			`{"data":1,"idempotency_key":""}`:                                 "idempotency_key must not be empty",
+			"{\"data\":\"\xff\"}":                                             "the body is not valid UTF-8",
+			`{"data":1} {"data":2}`:                                           "the body is not valid JSON",
 		} {
 			b.want("POST", "/v1/rooms/r/messages", body, 400, `{"code":"bad_request","message":"`+message+`"}`)
 		}

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"runtime"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -87,8 +86,7 @@ func (g *Gateway) guard(next http.HandlerFunc) http.HandlerFunc {
 			refuse(w, http.StatusInternalServerError, protocol.CodeInternal, "the ops token cannot be read; the log says why", 0)
 			return
 		}
-		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || len(token) == 0 || subtle.ConstantTimeCompare([]byte(given), token) != 1 {
+		if given := bearer(r); given == "" || subtle.ConstantTimeCompare([]byte(given), token) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			refuse(w, http.StatusUnauthorized, protocol.CodeUnauthorized, "send the ops token as Authorization: Bearer TOKEN", 0)
 			return

@@ -177,23 +177,29 @@ func (c *Command) decodeType() (err *Error) {
 }
 
 func (c *Command) decodePublish() (err *Error) {
+	if err = c.decodePublication(true); err != nil {
+		return err
+	}
+	echo, err := c.flag(fieldEcho, true)
+	c.NoEcho = !echo
+	return err
+}
+
+// decodePublication reads what clients and backends say of a message alike; addressed: also where it goes.
+func (c *Command) decodePublication(addressed bool) (err *Error) {
 	if c.RoomID, err = c.name(fieldRoomID, false); err != nil {
 		return err
 	}
 	if c.TargetUserID, err = c.name(fieldTargetUserID, false); err != nil {
 		return err
 	}
-	if (c.RoomID == nil) == (c.TargetUserID == nil) {
+	if addressed && (c.RoomID == nil) == (c.TargetUserID == nil) {
 		return badRequest("give exactly one of room_id and target_user_id")
 	}
 	if c.Data = c.fields[fieldData]; c.Data == nil {
 		return badRequest("data is missing: give any JSON value")
 	}
-	if c.IdempotencyKey, err = c.text(fieldIdempotencyKey, MaxIdempotencyKeyBytes, false); err != nil {
-		return err
-	}
-	echo, err := c.flag(fieldEcho, true)
-	c.NoEcho = !echo
+	c.IdempotencyKey, err = c.text(fieldIdempotencyKey, MaxIdempotencyKeyBytes, false)
 	return err
 }
 

@@ -31,6 +31,7 @@ func TestServerAPI(t *testing.T) {
 		address := "http://" + f.a.api + "/v1/rooms/r/messages"
 		for _, key := range []string{apiKey, otherKey} {
 			ok(t, ask(t, "POST", address, `{"data":1}`, "Authorization", "Bearer "+key))
+			ok(t, ask(t, "POST", address, `{"data":1}`, "Authorization", "bearer "+key))
 		}
 		for _, header := range [][]string{nil, {"Authorization", "Bearer wrong"}, {"Authorization", apiKey}, {"Authorization", "Basic " + apiKey}, {"Authorization", "Bearer " + apiKey + "x"}, {"Authorization", "Bearer"}} {
 			got := ask(t, "POST", address, `{"data":1}`, header...)
@@ -49,7 +50,7 @@ func TestServerAPI(t *testing.T) {
 		}
 	})
 
-	holds(t, "What is published here has no from. Ids in paths are percent-encoded.", func(t *testing.T) {
+	holds(t, "What is published here has no from. Ids in paths are percent-encoded, and bodies keep to the protocol's grammar.", func(t *testing.T) {
 		c := dial(t, f.b, name("user"))
 		for _, room := range []string{name("a/b c?d"), name("é%2F"), name("..")} {
 			c.acked(`{"type":"join","room_id":"` + room + `"}`)
@@ -61,6 +62,9 @@ func TestServerAPI(t *testing.T) {
 		}
 		wantRefusal(t, f.a.call(t, "POST", "/v1/rooms/"+strings.Repeat("x", 257)+"/messages", `{"data":1}`), 400, "bad_request")
 		wantRefusal(t, f.a.call(t, "POST", "/v1/users/a%0ab/messages", `{"data":1}`), 400, "bad_request")
+		for _, body := range []string{"{\"data\":\"\xff\"}", `{"data":1}{}`, `{"Data":1}`, `{"data":1,"idempotency_key":""}`, `{"data":1,"idempotency_key":7}`, `[1]`, ``} {
+			wantRefusal(t, f.a.call(t, "POST", "/v1/rooms/r/messages", body), 400, "bad_request")
+		}
 	})
 
 	holds(t, "POST /v1/rooms/{room_id}/messages | {data, idempotency_key?} | {message_id, epoch?, offset?}", func(t *testing.T) {
@@ -97,7 +101,8 @@ func TestServerAPI(t *testing.T) {
 		c := dial(t, f.b, bob)
 		c.join(log)
 		got := f.a.call(t, "POST", "/v1/messages:batch", `[{"room_id":"`+log+`","data":1},{"target_user_id":"`+bob+`","data":2},{"data":3},{"room_id":"`+log+`","target_user_id":"x","data":4},
-			{"room_id":"`+name("closed")+`","data":5},{"room_id":"`+log+`"},{"room_id":"`+log+`","data":6}]`)
+			{"room_id":"`+name("closed")+`","data":5},{"room_id":"`+log+`"},{"room_id":"`+log+`","data":6},
+			7,{"room_id":"`+log+`","data":8,"idempotency_key":""},{"room_id":"`+log+`","data":9,"idempotency_key":9}]`)
 		var answers []frame
 		if err := json.Unmarshal([]byte(got.body), &answers); err != nil || got.status != 200 {
 			t.Fatalf("the batch got %d %s", got.status, got.body)
@@ -112,7 +117,7 @@ func TestServerAPI(t *testing.T) {
 			}
 			outcomes = append(outcomes, outcome)
 		}
-		if want := "offset 1, offset 1, bad_request, bad_request, forbidden, bad_request, offset 2"; strings.Join(outcomes, ", ") != want {
+		if want := "offset 1, offset 1, bad_request, bad_request, forbidden, bad_request, offset 2, bad_request, bad_request, bad_request"; strings.Join(outcomes, ", ") != want {
 			t.Errorf("the batch is answered with %s, want %s", strings.Join(outcomes, ", "), want)
 		}
 		for _, data := range []string{"1", "6"} {
@@ -144,6 +149,11 @@ func TestServerAPI(t *testing.T) {
 			wantRefusal(t, f.b.call(t, "GET", path+query, ""), 400, "bad_request")
 		}
 		wantRefusal(t, f.b.call(t, "GET", "/v1/rooms/without/messages", ""), 400, "bad_request")
+		room, data := name("log"), `{"html":"<b>&</b> ","n":1.00}` // not a byte of it changes
+		ok(t, f.a.call(t, "POST", "/v1/rooms/"+room+"/messages", `{"data":`+data+`}`))
+		if got := f.b.call(t, "GET", "/v1/rooms/"+room+"/messages", ""); !strings.Contains(got.body, `"data":`+data+`}`) {
+			t.Errorf("the history has %s, want the data %s", got.body, data)
+		}
 	})
 
 	holds(t, "GET /v1/rooms/{room_id}/members?limit=&next= | | {members, count, next?}", func(t *testing.T) {
@@ -203,13 +213,18 @@ func TestServerAPI(t *testing.T) {
 		}
 	})
 
-	holds(t, "Errors are {code, message} with the codes of the protocol: 400 bad_request, 401 unauthorized, 403 forbidden, 404 for a path that is not there, 409 conflict, 503 unavailable with Retry-After, 500 internal.", func(t *testing.T) {
+	holds(t, "Errors are {code, message} with the codes of the protocol: 400 bad_request, 401 unauthorized, 403 forbidden, 404 for a path that is not there, 405 for a method that it does not have, 409 conflict, 503 unavailable with Retry-After, 500 internal.", func(t *testing.T) {
 		log := name("log")
 		wantRefusal(t, f.a.call(t, "POST", "/v1/rooms/"+log+"/messages", `{}`), 400, "bad_request")
 		wantRefusal(t, ask(t, "GET", "http://"+f.a.api+"/v1/stats", ""), 401, "unauthorized")
 		wantRefusal(t, f.a.call(t, "POST", "/v1/rooms/"+name("closed")+"/messages", `{"data":1}`), 403, "forbidden")
 		for _, path := range []string{"/", "/v1", "/v2/stats", "/v1/rooms"} {
 			wantRefusal(t, f.a.call(t, "GET", path, ""), 404, "bad_request")
+		}
+		got := f.a.call(t, "PUT", "/v1/rooms/"+log+"/messages", `{"data":1}`)
+		wantRefusal(t, got, 405, "bad_request")
+		if got.header.Get("Allow") != "GET, POST" {
+			t.Errorf("Allow says %q", got.header.Get("Allow"))
 		}
 		ok(t, f.a.call(t, "POST", "/v1/rooms/"+log+"/messages", `{"data":1,"idempotency_key":"k"}`))
 		wantRefusal(t, f.a.call(t, "POST", "/v1/rooms/"+log+"/messages", `{"data":2,"idempotency_key":"k"}`), 409, "conflict")
