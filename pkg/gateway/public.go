@@ -48,6 +48,7 @@ const (
 	connectOK connectResult = iota
 	connectBadRequest
 	connectUnauthorized
+	connectUnavailable // tokens cannot be checked now
 	connectOriginDenied
 	connectDraining
 	connectOverloaded  // full
@@ -56,7 +57,7 @@ const (
 	connectResultCount
 )
 
-var connectResultNames = [connectResultCount]string{"ok", "bad_request", "unauthorized", "origin_denied", "draining", "overloaded", "throttled", "rate_limited"}
+var connectResultNames = [connectResultCount]string{"ok", "bad_request", "unauthorized", "unavailable", "origin_denied", "draining", "overloaded", "throttled", "rate_limited"}
 
 func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult {
 	live := g.live.Load()
@@ -151,13 +152,15 @@ func refuseIdentity(w http.ResponseWriter, err error) connectResult {
 	if !errors.As(err, &refusal) {
 		refusal = &auth.Error{Status: http.StatusUnauthorized, Code: auth.CodeUnauthorized, Message: "the client could not be identified"}
 	}
-	retryAfter := 0
-	if refusal.Status == http.StatusServiceUnavailable {
-		retryAfter = 1
+	result, retryAfter := connectUnauthorized, 0
+	switch refusal.Status {
+	case http.StatusBadRequest:
+		result = connectBadRequest
+	case http.StatusServiceUnavailable:
+		result, retryAfter = connectUnavailable, 1
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110 wants one with every 401
 	}
 	refuse(w, refusal.Status, protocol.Code(refusal.Code), refusal.Message, retryAfter)
-	if refusal.Status == http.StatusBadRequest {
-		return connectBadRequest
-	}
-	return connectUnauthorized
+	return result
 }

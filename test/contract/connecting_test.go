@@ -67,7 +67,11 @@ func TestConnecting(t *testing.T) {
 	})
 
 	holds(t, "401 | unauthorized | no token, or not a valid one", func(t *testing.T) {
-		wantRefusal(t, handshake(t, f.tokens, "/ws"), 401, "unauthorized")
+		got := handshake(t, f.tokens, "/ws")
+		wantRefusal(t, got, 401, "unauthorized")
+		if got.header.Get("WWW-Authenticate") != "Bearer" {
+			t.Errorf("the refusal has WWW-Authenticate %q", got.header.Get("WWW-Authenticate"))
+		}
 		wantRefusal(t, handshake(t, f.tokens, "/ws?token=made-up"), 401, "unauthorized")
 		wantRefusal(t, handshake(t, f.tokens, "/ws?user_id=alice"), 401, "unauthorized")
 	})

@@ -373,7 +373,7 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 		for label, values := range map[string]string{
-			"wscluster_connects_total{result":              "ok bad_request unauthorized origin_denied draining overloaded rate_limited",
+			"wscluster_connects_total{result":              "ok bad_request unauthorized unavailable origin_denied draining overloaded throttled rate_limited",
 			"wscluster_disconnects_total{reason":           "client_closed client_gone heartbeat_timeout slow_consumer protocol_error bad_frames draining rebalancing disconnected replaced token_expired overloaded",
 			"wscluster_messages_received_total{type":       "unknown join leave publish presence history auth ping",
 			"wscluster_errors_total{code":                  "bad_request unknown_type unauthorized forbidden not_joined rate_limited room_limit conflict unconfirmed unavailable internal",

@@ -233,6 +233,9 @@ func TestKeySets(t *testing.T) {
 		g := startGateway(t, "", "--auth=jwt", "--jwks-url="+source.URL)
 		got := handshake(t, g, "/ws?token="+signed(t, jwt.SigningMethodEdDSA, key, "ed", claims{"sub": "alice"}))
 		wantRefusal(t, got, 503, "unavailable")
+		if count := g.metric(t, `wscluster_connects_total{result="unavailable"}`); count < 1 {
+			t.Errorf("%v attempts are counted as unavailable", count)
+		}
 		wantRetryAfter(t, got)
 	})
 }
