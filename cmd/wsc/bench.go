@@ -52,7 +52,7 @@ Gateways limit the messages of a connection (limits.messagesPerSecond): use enou
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if err := f.complete(&o); err != nil {
-				return err
+				return usageError(err)
 			}
 			if f.load.Rate == 0 && f.load.Outstanding == 0 {
 				f.load.Rate = 10
@@ -99,11 +99,11 @@ func runBench(command *cobra.Command, o bench.Options, f benchFlags) error {
 	defer stop()
 	g, err := bench.New(o)
 	if err != nil {
-		return err
+		return usageError(err)
 	}
 	defer g.Close()
 	if err := g.ValidateLoad(f.load); err != nil {
-		return err
+		return usageError(err)
 	}
 	progress := func(format string, args ...any) {
 		if !f.asJSON {

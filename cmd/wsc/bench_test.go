@@ -26,7 +26,7 @@ func wsc(t *testing.T, args ...string) (string, error) {
 	root.SetArgs(args)
 	root.SetOut(&out)
 	root.SetErr(&bytes.Buffer{})
-	err := root.ExecuteContext(t.Context())
+	err := execute(t.Context(), root)
 	return out.String(), err
 }
 
@@ -139,7 +139,7 @@ func TestSizePrintsAnEstimate(t *testing.T) {
 	if err := errors.Join(err, json.Unmarshal([]byte(out), &c)); err != nil || c.Pods != 2 {
 		t.Errorf("%v: %s", err, out)
 	}
-	if _, err := wsc(t, "size"); err == nil || !strings.Contains(err.Error(), "connections: 0 is out of range") {
+	if _, err := wsc(t, "size"); err == nil || !strings.Contains(err.Error(), "wsc size --connections 100000") {
 		t.Errorf("without connections: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -39,6 +40,11 @@ func (f *connectFlags) options() (client.Options, error) {
 	o := client.Options{URLs: f.urls, UserID: f.user}
 	if f.timeout <= 0 {
 		return o, usageError(fmt.Errorf("--timeout: %v is no time to wait; give one such as 10s", f.timeout))
+	}
+	for _, address := range f.urls {
+		if u, err := url.Parse(address); err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" {
+			return o, usageError(fmt.Errorf("--url: %q is no WebSocket address: write it like ws://127.0.0.1:8080/ws or wss://chat.example.com/ws", address))
+		}
 	}
 	var err error
 	if o.Header, err = parseHeaders(f.headers); err != nil {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -12,10 +13,22 @@ import (
 )
 
 func main() {
-	if err := newRoot().Execute(); err != nil {
+	if err := execute(context.Background(), newRoot()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(exitStatus(err))
 	}
+}
+
+// execute runs the command that the arguments name. What fails before the command itself has begun, such as an unknown flag or
+// command, is an error of the command line.
+func execute(ctx context.Context, root *cobra.Command) error {
+	begun := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
+	err := root.ExecuteContext(ctx)
+	if err != nil && !begun {
+		return usageError(err)
+	}
+	return err
 }
 
 func newRoot() *cobra.Command {

@@ -53,7 +53,6 @@ Exit status: 0 confirmed, 1 not published, 2 wrong command line, 3 sent, but not
 		},
 		RunE: func(command *cobra.Command, args []string) error { return runPublish(command, args, &f) },
 	}
-	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	flags := command.Flags()
 	flags.SortFlags = false
 	flags.StringVar(&f.room, "room", "", "publish to everybody in this room")

@@ -53,7 +53,7 @@ func wscWith(ctx context.Context, in io.Reader, out, notes io.Writer, args ...st
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(notes)
-	return root.ExecuteContext(ctx)
+	return execute(ctx, root)
 }
 
 // output can be read while it is written.
@@ -177,7 +177,7 @@ func TestTailPrintsWhoComesAndGoes(t *testing.T) {
 	}
 }
 
-func TestPublishAndTailSayWhatIsWrong(t *testing.T) {
+func TestTheCommandsSayWhatIsWrong(t *testing.T) {
 	url := startKeeping(t)
 	for _, test := range []struct {
 		args   []string
@@ -192,9 +192,21 @@ func TestPublishAndTailSayWhatIsWrong(t *testing.T) {
 		{[]string{"publish", "--room", "a", "--timeout", "0s", "x"}, "--timeout", exitUsage},
 		{[]string{"publish", "--room", "a", "--token", "x", "--token-file", "y", "x"}, "not both", exitUsage},
 		{[]string{"publish", "--room", "a", "--token-file", "/does/not/exist", "x"}, "--token-file", exitUsage},
-		{[]string{"publish", "--room", "a", "--url", "http://x", "x"}, "is no WebSocket address", exitFailure},
+		{[]string{"publish", "--room", "a", "--url", "http://x", "x"}, "is no WebSocket address", exitUsage},
 		{[]string{"publish", "--room", "closed", "--user", "a", "--url", url, "x"}, "room", exitFailure},
 		{[]string{"publish", "--room", "a", "--url", "ws://127.0.0.1:1/ws", "--timeout", "300ms", "x"}, "no connection within --timeout of 300ms: cannot connect", exitFailure},
+		{[]string{"nonsense"}, "unknown command", exitUsage},
+		{[]string{"version", "x"}, "unknown command", exitUsage},
+		{[]string{"size"}, "--connections 100000", exitUsage},
+		{[]string{"size", "--connections", "-5", "--messages-per-second", "1"}, "connections: -5 is out of range", exitUsage},
+		{[]string{"bench", "--nonsense"}, "unknown flag", exitUsage},
+		{[]string{"bench"}, "no address to connect to", exitUsage},
+		{[]string{"bench", "--url", url, "--header", "x"}, "--header", exitUsage},
+		{[]string{"bench", "--url", url, "--rate", "-1"}, "rate", exitUsage},
+		{[]string{"bench", "--url", "ws://127.0.0.1:1/ws", "--connect-timeout", "300ms"}, "not every client could connect: 0 of 101", exitFailure},
+		{[]string{"run"}, "wsc run -f", exitUsage},
+		{[]string{"run", "-f", "x", "--port", "70000"}, "--port", exitUsage},
+		{[]string{"run", "-f", "/does/not/exist.yaml"}, "/does/not/exist.yaml", exitFailure},
 		{[]string{"tail"}, "name a room", exitUsage},
 		{[]string{"tail", "kept:1", "--presence", "--user", "a", "--url", url}, "presence: Enabled", exitFailure},
 		{[]string{"tail", "a", "--history", "5000"}, "0 to 1000", exitUsage},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -29,17 +30,17 @@ Ctrl-C drains the gateways and ends; twice ends at once.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			if options.File == "" {
-				return fmt.Errorf("name the file of a WebSocketCluster: wsc run -f config/samples/chat.yaml")
+				return usageError(errors.New("name the file of a WebSocketCluster: wsc run -f config/samples/chat.yaml"))
 			}
 			if options.Port < 0 || options.Port > 65535 {
-				return fmt.Errorf("--port: %d is no port; give one from 1 to 65535, or 0 for any free one", options.Port)
+				return usageError(fmt.Errorf("--port: %d is no port; give one from 1 to 65535, or 0 for any free one", options.Port))
 			}
 			if options.APIPort < 0 || options.APIPort > 65535 {
-				return fmt.Errorf("--api-port: %d is no port; give one from 1 to 65535, or 0 for the one after --port", options.APIPort)
+				return usageError(fmt.Errorf("--api-port: %d is no port; give one from 1 to 65535, or 0 for the one after --port", options.APIPort))
 			}
 			var err error
 			if options.Secrets, err = parseSecrets(secrets); err != nil {
-				return err
+				return usageError(err)
 			}
 			self, err := os.Executable()
 			if err != nil {

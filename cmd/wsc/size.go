@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -25,9 +26,12 @@ formula and the figures). Far above the measured sizes, 18,000 connections a pod
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			figures := sizing.Measured()
+			if load.Connections == 0 {
+				return usageError(errors.New("say how many: wsc size --connections 100000 --messages-per-second 2000"))
+			}
 			cluster, err := sizing.Estimate(load, figures)
 			if err != nil {
-				return err
+				return usageError(err)
 			}
 			if asJSON {
 				encoder := json.NewEncoder(command.OutOrStdout())

@@ -44,7 +44,6 @@ Exit status: 0 after Ctrl-C or --count, 1 when a gateway refuses, 2 for a wrong 
   wsc tail --inbox --user alice`,
 		RunE: func(command *cobra.Command, rooms []string) error { return runTail(command, rooms, &f) },
 	}
-	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	flags := command.Flags()
 	flags.SortFlags = false
 	flags.BoolVar(&f.inbox, "inbox", false, "print the messages to this user too")

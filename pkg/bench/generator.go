@@ -173,7 +173,11 @@ func (g *Generator) Connect(ctx context.Context) error {
 	if g.ready == len(g.clients) && g.joinErrors == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d of %d clients are connected and in their rooms%s: %w", g.ready, len(g.clients), g.troubles(), errors.Join(errNotConnected, err))
+	failed := fmt.Errorf("%w: %d of %d clients are connected and in their rooms%s", errNotConnected, g.ready, len(g.clients), g.troubles())
+	if err != nil {
+		return fmt.Errorf("%w: %w", failed, err)
+	}
+	return failed
 }
 
 // errNotConnected is what Connect's errors wrap.
