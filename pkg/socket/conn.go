@@ -38,9 +38,11 @@ type Conn struct {
 	told      bool          // handler.Closed was called
 	again     bool          // waits in poller.again
 	lastRead  time.Duration // times are measured from the reactor's start
-	nextPing  time.Duration
 	lingerEnd time.Duration // when a closing connection is cut; 0: it is not closing
-	index     int           // place in poller.conns
+	watched   bool          // is in poller.watched
+	gone      bool          // the poller has let go of it
+
+	turn, index int32 // place in poller.turns; guarded by its lock
 
 	ended atomic.Bool // state is not open; read without mu
 
@@ -50,6 +52,8 @@ type Conn struct {
 	reason      Reason
 	started     bool     // the poller knows the connection
 	posted      bool     // waits in poller.posted
+	inSet       bool     // of the poller's epoll set
+	wantsRoom   bool     // the set tells when there is room to write
 	answer      []byte   // to the handshake, while nothing was sent; nil: sent
 	queue       []queued // what the socket did not take
 	queuedBytes int

@@ -3,10 +3,8 @@ package socket
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,53 +16,54 @@ const (
 	eventsAtOnce = 256
 	// lingerTime is how long a client has to take what is queued and to answer our close frame.
 	lingerTime = 5 * time.Second
-	// interest never changes, so a connection costs one epoll_ctl in its life.
-	interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	// interest is all that most connections ever need, so they cost one epoll_ctl in their lives. Room to write is asked for when
+	// there was none for the first time: every socket has some at first, and each connection would begin with an event that says so.
+	interest = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
 	// hangup tells that the stream has an end. It may come in one event with the last bytes, and never again.
 	hangup = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
 )
 
-// poller serves the connections of one epoll set from one goroutine. The set is waited for through the Go runtime's own
-// poller (an epoll descriptor can be polled), so that waiting holds no thread.
+// poller serves the connections of one epoll set from one goroutine.
 type poller struct {
 	reactor *Reactor
-	file    *os.File // the epoll descriptor, known to the runtime's poller
-	wait    syscall.RawConn
-	wakeFD  int // an eventfd in the set: something was posted
+	set     set
+	wakeFD  int32 // an eventfd in the set: something was posted
+
+	turnLength time.Duration // the part of a heartbeat that has its own connections to ping
 
 	// The goroutine's.
 	now      time.Duration
 	nextTick time.Duration
+	turn     int64 // the last whose pings were sent, since the reactor's start
 	events   []unix.EpollEvent
 	scratch  []byte
 	again    []*Conn
 	failed   error   // why the set cannot be waited for
-	scan     []*Conn // the connections that a tick looks at
+	scan     []*Conn // whose turn it is
+	watched  []*Conn // may have to be cut soon
 
 	mu      sync.Mutex
 	posted  []*Conn
-	conns   []*Conn
+	turns   [][]*Conn // all connections, by when they are pinged
+	count   int       // how many they are
 	stopped bool
 }
 
 func newPoller(r *Reactor) (*poller, error) {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	count, turn := turnsIn(r.config.Heartbeat)
+	p := &poller{reactor: r, turnLength: turn, turns: make([][]*Conn, count), turn: int64(r.elapsed() / turn),
+		events: make([]unix.EpollEvent, eventsAtOnce), scratch: make([]byte, scratchBytes)}
+	var err error
+	if p.set, err = newSet(); err != nil {
+		return nil, err
+	}
+	eventfd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		return nil, fmt.Errorf("epoll_create1: %w", err)
-	}
-	if err := unix.SetNonblock(epfd, true); err != nil {
-		return nil, fmt.Errorf("fcntl of an epoll descriptor: %w", err)
-	}
-	p := &poller{reactor: r, events: make([]unix.EpollEvent, eventsAtOnce), scratch: make([]byte, scratchBytes)}
-	p.file = os.NewFile(uintptr(epfd), "epoll")
-	if p.wait, err = p.file.SyscallConn(); err != nil {
-		return nil, fmt.Errorf("an epoll descriptor that the runtime cannot poll: %w", err)
-	}
-	if p.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, p.wakeFD, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(p.wakeFD)}); err != nil {
-		return nil, fmt.Errorf("epoll_ctl of an eventfd: %w", err)
+	p.wakeFD = int32(eventfd)
+	if errno := p.set.add(p.wakeFD, unix.EPOLLIN|unix.EPOLLET); errno != 0 {
+		return nil, fmt.Errorf("epoll_ctl of an eventfd: %w", errno)
 	}
 	return p, nil
 }
@@ -79,22 +78,18 @@ func (p *poller) register(c *Conn, handler Handler) error {
 		p.reactor.open.Add(-1)
 		return errStopped
 	}
-	now := p.reactor.elapsed()
-	// The first ping comes early by a random part, so that clients that connect together are not pinged together.
-	c.lastRead, c.nextPing = now, now+time.Duration((0.5+rand.Float64()/2)*float64(p.reactor.config.Heartbeat))
-	c.index = len(p.conns)
-	p.conns = append(p.conns, c)
+	c.lastRead = p.reactor.elapsed()
+	p.place(c, c.lastRead)
 	p.mu.Unlock()
 	p.reactor.table.set(c.fd, c)
-	var err error
-	if cerr := p.wait.Control(func(epfd uintptr) {
-		err = unix.EpollCtl(int(epfd), unix.EPOLL_CTL_ADD, int(c.fd), &unix.EpollEvent{Events: interest, Fd: c.fd})
-	}); cerr != nil {
-		err = cerr
-	}
-	if err != nil {
+	// The set is there as long as p.count is not 0.
+	c.mu.Lock()
+	c.inSet = true
+	errno := c.tellSetLocked(unix.EPOLL_CTL_ADD)
+	c.mu.Unlock()
+	if errno != 0 {
 		p.finish(c)
-		return fmt.Errorf("epoll_ctl: %w", err)
+		return fmt.Errorf("epoll_ctl: %w", errno)
 	}
 	return nil
 }
@@ -112,17 +107,18 @@ func (p *poller) post(c *Conn) {
 
 func (p *poller) wake() {
 	one := [8]byte{1}
-	_, _ = unix.Write(p.wakeFD, one[:]) // it fails only when the counter is full, and then the goroutine is awake
+	_, _ = unix.Write(int(p.wakeFD), one[:]) // it fails only when the counter is full, and then the goroutine is awake
 }
 
 // run serves until the reactor stops and every connection is gone.
 func (p *poller) run() {
 	defer p.reactor.running.Done()
 	for !p.over() {
-		p.nextTick = p.reactor.elapsed() + p.reactor.config.tick()
-		err := p.file.SetReadDeadline(p.reactor.start.Add(p.nextTick))
+		// A deadline that is over would end the wait before anything is read.
+		p.nextTick = max(time.Duration(p.turn+1)*p.turnLength, p.reactor.elapsed()+time.Millisecond)
+		err := p.set.file.SetReadDeadline(p.reactor.start.Add(p.nextTick))
 		if err == nil {
-			err = p.wait.Read(p.serve)
+			err = p.set.wait.Read(p.serve)
 		}
 		if err == nil {
 			err = p.failed
@@ -135,8 +131,8 @@ func (p *poller) run() {
 			p.tick()
 		}
 	}
-	_ = unix.Close(p.wakeFD)
-	_ = p.file.Close()
+	_ = unix.Close(int(p.wakeFD))
+	_ = p.set.file.Close()
 }
 
 // serve handles what has come. It returns false when nothing is left, to be called again when something comes, and true when
@@ -174,9 +170,9 @@ func (p *poller) serve(epfd uintptr) (leave bool) {
 }
 
 func (p *poller) event(e *unix.EpollEvent) {
-	if e.Fd == int32(p.wakeFD) {
+	if e.Fd == p.wakeFD {
 		var count [8]byte
-		_, _ = unix.Read(p.wakeFD, count[:]) // resets the counter
+		_, _ = unix.Read(int(p.wakeFD), count[:]) // resets the counter
 		return
 	}
 	c := p.reactor.table.get(e.Fd)
@@ -186,8 +182,6 @@ func (p *poller) event(e *unix.EpollEvent) {
 	if e.Events&unix.EPOLLOUT != 0 {
 		c.flush()
 	}
-	// The first event of every connection is that it can be written to. What came right behind a TLS handshake may wait
-	// inside crypto/tls then, and no other event would tell of it.
 	if e.Events&hangup != 0 {
 		c.hungUp = true
 	}
@@ -222,6 +216,7 @@ func (p *poller) takePosted() {
 			p.finish(c)
 		} else if c.lingerEnd == 0 {
 			c.lingerEnd = p.now + lingerTime
+			p.watchOver(c)
 		}
 	}
 }
@@ -229,46 +224,18 @@ func (p *poller) takePosted() {
 // finish lets go of a connection.
 func (p *poller) finish(c *Conn) {
 	p.mu.Lock()
-	last := len(p.conns) - 1
-	p.conns[c.index] = p.conns[last]
-	p.conns[c.index].index = c.index
-	p.conns[last] = nil
-	p.conns = p.conns[:last]
+	p.displace(c)
 	p.mu.Unlock()
+	c.gone = true
 	p.reactor.table.set(c.fd, nil)
 	c.closeDescriptor()
 	c.partial = nil
 	p.reactor.open.Add(-1)
 }
 
-// tick sends the pings that are due and ends what is silent or lingers for too long.
-func (p *poller) tick() {
-	heartbeat := p.reactor.config.Heartbeat
-	p.mu.Lock()
-	p.scan = append(p.scan[:0], p.conns...)
-	p.mu.Unlock()
-	defer clear(p.scan)
-	ping := NewBuffer()
-	defer ping.Release()
-	ping.B = appendHeader(ping.B, finBit|opPing, 0)
-	for _, c := range p.scan {
-		switch {
-		case c.lingerEnd != 0:
-			if p.now >= c.lingerEnd {
-				c.Abort(ClientGone)
-			}
-		case p.now-c.lastRead > heartbeat*5/2:
-			c.Abort(HeartbeatTimeout)
-		case p.now >= c.nextPing:
-			c.nextPing = p.now + heartbeat
-			c.Send(ping)
-		}
-	}
-}
-
 // over tells whether the goroutine may end.
 func (p *poller) over() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stopped && len(p.conns) == 0
+	return p.stopped && p.count == 0
 }

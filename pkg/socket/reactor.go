@@ -29,11 +29,6 @@ type Config struct {
 	Logger      *slog.Logger
 }
 
-// tick is how often heartbeats are looked at: often enough that a ping is at most an eighth late.
-func (c *Config) tick() time.Duration {
-	return max(10*time.Millisecond, min(time.Second, c.Heartbeat/8))
-}
-
 // Reactor reads from and pings many connections with few goroutines. It is made by NewReactor; its methods are safe for
 // concurrent use.
 type Reactor struct {
@@ -79,7 +74,7 @@ func (r *Reactor) Stop() {
 	for _, p := range r.pollers {
 		p.mu.Lock()
 		p.stopped = true
-		conns := append([]*Conn(nil), p.conns...)
+		conns := slices.Concat(p.turns...)
 		p.mu.Unlock()
 		for _, c := range conns {
 			c.Abort(Draining)

@@ -21,7 +21,9 @@ type server struct {
 	*httptest.Server
 	reactor *Reactor
 	conns   chan *echo
-	dialer  websocket.Dialer
+	// greeting is the size of a message that is sent before Start; 0: none is.
+	greeting int
+	dialer   websocket.Dialer
 }
 
 type echo struct {
@@ -69,6 +71,9 @@ func newServer(t *testing.T, secure bool, change func(*Config)) *server {
 			return
 		}
 		e := &echo{conn: c, closed: make(chan Reason, 1), texts: make(chan string, 1)}
+		if s.greeting > 0 {
+			e.greet(s.greeting)
+		}
 		select {
 		case s.conns <- e:
 		default:

@@ -1,6 +1,10 @@
 package socket
 
-import "golang.org/x/sys/unix"
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // Queued returns how many bytes wait because the client has not taken them yet.
 func (c *Conn) Queued() int {
@@ -79,13 +83,38 @@ func (c *Conn) writeLocked(p []byte) (int, bool) {
 			written += n
 		case unix.EINTR:
 		case unix.EAGAIN:
-			return written, true
+			return written, c.awaitRoomLocked()
 		default:
 			c.breakLocked()
 			return written, false
 		}
 	}
 	return written, true
+}
+
+// awaitRoomLocked has the kernel tell the poller when there is room, from the first time that there is none on. It returns false
+// when the connection broke.
+func (c *Conn) awaitRoomLocked() bool {
+	if c.wantsRoom {
+		return true
+	}
+	c.wantsRoom = true
+	if c.inSet && c.tellSetLocked(unix.EPOLL_CTL_MOD) != 0 { // room that came meanwhile raises an event too
+		c.breakLocked()
+		return false
+	}
+	return true
+}
+
+// tellSetLocked puts the connection into its poller's set, or changes what it waits for there.
+func (c *Conn) tellSetLocked(operation int) syscall.Errno {
+	events := uint32(interest)
+	// With TLS what came right behind the handshake may wait inside crypto/tls, and no other event tells of it than
+	// that the socket can be written to.
+	if c.wantsRoom || c.tls != nil {
+		events |= unix.EPOLLOUT
+	}
+	return control(c.poller.set.epfd, operation, c.fd, events)
 }
 
 // flush writes what is queued, on the poller's goroutine, when the kernel says that there is room.
