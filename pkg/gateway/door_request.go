@@ -20,11 +20,13 @@ func ordinarySoFar(p []byte) bool {
 	return string(p[:n]) == beginning[:n]
 }
 
-// request returns the request in the first n bytes of the buffer, or nil if it is not one whole ordinary handshake. Whatever
-// net/http would look at twice, or answer by itself, is not ordinary.
-func (a *arrival) request(n int) *http.Request {
-	head := a.buffer[:n]
-	if !ordinarySoFar(head) || bytes.Index(head, endOfHeader) != n-len(endOfHeader) || !plainLines(head) {
+// enough tells whether a request is whole, or is seen not to be ordinary.
+func enough(said []byte) bool { return !ordinarySoFar(said) || bytes.HasSuffix(said, endOfHeader) }
+
+// request returns the request that head is, or nil if it is not one whole ordinary handshake. Whatever net/http would look at twice,
+// or answer by itself, is not ordinary.
+func (a *reading) request(head []byte) *http.Request {
+	if !ordinarySoFar(head) || bytes.Index(head, endOfHeader) != len(head)-len(endOfHeader) || !plainLines(head) {
 		return nil
 	}
 	a.source.Reset(head)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/wscluster/wscluster/pkg/socket"
 )
 
 // doorHandler stands for the gateway: it takes over who asks for /ws as "good", and refuses others.
@@ -45,7 +47,9 @@ func startDoor(t *testing.T, door bool, patience time.Duration) string {
 	address := listener.Addr().String()
 	server := &http.Server{Handler: http.HandlerFunc(doorHandler), ReadHeaderTimeout: patience, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 	if door {
-		listener = newPatientDoor(listener, doorHandler, patience, slog.New(slog.DiscardHandler))
+		if listener, err = newPatientDoor(listener, doorHandler, patience, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -106,7 +110,7 @@ func TestTheDoorAnswersAsNetHTTPDoes(t *testing.T) {
 		"a handshake cut in its last line":          {[]string{goodHandshake[:len(goodHandshake)-1], "\n\r", "\n"}, "101"},
 		"a header of 5 KB":                          {[]string{goodHandshake + "Cookie: " + strings.Repeat("x", 5000) + "\r\n\r\n"}, "101"},
 		"a header of 5 KB in two pieces":            {[]string{goodHandshake + "Cookie: " + strings.Repeat("x", 3000), strings.Repeat("x", 2000) + "\r\n\r\n"}, "101"},
-		"a header of exactly 4 KB":                  {[]string{goodHandshake + "Cookie: " + strings.Repeat("x", maxOrdinary-len(goodHandshake)-len("Cookie: \r\n\r\n")) + "\r\n\r\n"}, "101"},
+		"a header of exactly 4 KB":                  {[]string{goodHandshake + "Cookie: " + strings.Repeat("x", socket.ArrivalBytes-len(goodHandshake)-len("Cookie: \r\n\r\n")) + "\r\n\r\n"}, "101"},
 		"a header over the limit":                   {[]string{goodHandshake + "Cookie: " + strings.Repeat("x", 40<<10) + "\r\n\r\n"}, "431"},
 		"another path":                              {[]string{"GET / HTTP/1.1\r\nHost: a\r\n\r\n"}, "503"},
 		"a path that only begins alike":             {[]string{strings.Replace(refused, "/ws?", "/wsx?", 1) + "\r\n"}, "503"},
@@ -171,7 +175,7 @@ func TestTheDoorCutsSlowClients(t *testing.T) {
 		"one that says nothing":                     "",
 		"one that stops in an ordinary handshake":   goodHandshake,
 		"one that stops in another request":         "POST / HTTP/1.1\r\nHost: a",
-		"one that stops in a header of several KBs": goodHandshake + "Cookie: " + strings.Repeat("x", 2*maxOrdinary),
+		"one that stops in a header of several KBs": goodHandshake + "Cookie: " + strings.Repeat("x", 2*socket.ArrivalBytes),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -218,17 +222,16 @@ func TestAClosedDoorCutsWhoWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDoor(listener, doorHandler, slog.New(slog.DiscardHandler))
+	d, err := newDoor(listener, doorHandler, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	conn, err := net.Dial("tcp", listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	eventually(t, "the connection waits", func() bool {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return len(d.waiting) == 1
-	})
+	eventually(t, "the connection waits", func() bool { return d.Waiting() == 1 })
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -182,11 +182,7 @@ func (g *Gateway) apiAddress() string {
 func (g *Gateway) Run(ctx, hard context.Context) error {
 	public, ops, api := g.server(g.publicHandler()), g.server(g.opsHandler()), g.server(g.apiHandler())
 	failed := make(chan error, 3)
-	door := g.public
-	if g.certificate.current.Load() == nil {
-		door = newDoor(g.public, g.serveWebSocket, g.logger)
-	}
-	go func() { failed <- public.Serve(door) }()
+	go func() { failed <- g.servePublic(public) }()
 	go func() { failed <- ops.Serve(g.ops) }()
 	if g.api != nil {
 		go func() { failed <- api.Serve(g.api) }()
@@ -222,6 +218,18 @@ func (g *Gateway) Run(ctx, hard context.Context) error {
 	g.stopKeys()
 	_ = ops.Close()
 	return err
+}
+
+// servePublic serves the public port until the server is closed.
+func (g *Gateway) servePublic(server *http.Server) error {
+	if g.certificate.current.Load() != nil {
+		return server.Serve(g.public)
+	}
+	door, err := newDoor(g.public, g.serveWebSocket, g.logger)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	return server.Serve(door)
 }
 
 func (g *Gateway) server(handler http.Handler) *http.Server {

@@ -85,7 +85,7 @@ type notNow struct{}
 
 var errNotNow net.Error = notNow{}
 
-func (notNow) Error() string   { return "nothing to read now" }
+func (notNow) Error() string   { return "the socket would have to be waited for" }
 func (notNow) Timeout() bool   { return true }
 func (notNow) Temporary() bool { return true }
 

@@ -37,27 +37,33 @@ func (r *Reactor) Upgrade(w http.ResponseWriter, req *http.Request, subprotocol 
 		return nil, fmt.Errorf("handshake: %w", err)
 	}
 	// gorilla's connection, net/http's buffers and the net.Conn below them are garbage from here on.
-	accepted := taken.conn.Conn
-	var below *transport
-	secure, _ := accepted.(*tls.Conn)
-	if secure != nil {
-		below = secure.NetConn().(*transport) // ListenTLS makes no others
-		accepted = below.Conn
-	} else if wrapper, ok := accepted.(interface{ NetConn() net.Conn }); ok {
-		accepted = wrapper.NetConn()
-	}
-	defer func() { _ = accepted.Close() }()
-	fd, err := duplicate(accepted)
+	fd, secure, err := descriptorOf(taken.conn.Conn)
 	if err != nil {
 		return nil, fmt.Errorf("handshake: %w", err)
 	}
 	r.open.Add(1)
-	c := &Conn{fd: int32(fd), poller: r.pollers[r.next.Add(1)%uint32(len(r.pollers))], tls: secure, answer: taken.conn.bytes,
+	c := &Conn{fd: fd, poller: r.pollers[r.next.Add(1)%uint32(len(r.pollers))], tls: secure, answer: taken.conn.bytes,
 		deflate: r.config.Compression && offersDeflate(req.Header)}
-	if below != nil {
-		*below = transport{upgraded: c}
+	if secure != nil {
+		*secure.NetConn().(*transport) = transport{upgraded: c}
 	}
 	return c, nil
+}
+
+// descriptorOf takes the descriptor out of an accepted connection, which is of no use afterwards but for what TLS keeps.
+func descriptorOf(accepted net.Conn) (fd int32, secure *tls.Conn, err error) {
+	if arrival, ok := accepted.(*Arrival); ok {
+		fd, err = arrival.take()
+		return fd, nil, err
+	}
+	if secure, _ = accepted.(*tls.Conn); secure != nil {
+		accepted = secure.NetConn().(*transport).Conn // ListenTLS makes no others
+	} else if wrapper, ok := accepted.(interface{ NetConn() net.Conn }); ok {
+		accepted = wrapper.NetConn()
+	}
+	defer func() { _ = accepted.Close() }()
+	fd, err = duplicate(accepted)
+	return fd, secure, err
 }
 
 // taker takes the connection from net/http for gorilla, and keeps what gorilla answers: a write costs as much for it as for the
@@ -93,7 +99,7 @@ var neverUsed websocket.BufferPool = new(sync.Pool)
 
 // duplicate returns a second descriptor of the same socket, still non-blocking. Closing the net.Conn afterwards takes the
 // socket out of the runtime's poller and frees about a kilobyte.
-func duplicate(netConn any) (fd int, err error) {
+func duplicate(netConn any) (fd int32, err error) {
 	source, ok := netConn.(syscall.Conn)
 	if !ok {
 		return 0, fmt.Errorf("a connection of type %T has no descriptor", netConn)
@@ -103,7 +109,9 @@ func duplicate(netConn any) (fd int, err error) {
 		return 0, err
 	}
 	if cerr := raw.Control(func(original uintptr) {
-		fd, err = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
+		var n int
+		n, err = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
+		fd = int32(n)
 	}); cerr != nil {
 		return 0, cerr
 	}
