@@ -2,7 +2,8 @@ package v1alpha1
 
 // The types of the conditions in status.conditions. All but Autoscaling and InsecureAuth are present from the first visit on.
 const (
-	// ConditionReady is True while clients can connect and messages can pass: RedisReady and GatewayReady are True.
+	// ConditionReady is True while RedisReady and GatewayReady are: messages can pass, and no gateway is missing. When some are, it is
+	// False, though clients can connect to the others: GatewayReady says so with the reason Degraded.
 	ConditionReady = "Ready"
 	// ConditionProgressing is True while pods are still coming, going or being replaced.
 	ConditionProgressing = "Progressing"
@@ -11,7 +12,7 @@ const (
 	// ConditionRedisReady is True while the cluster's Redis takes connections; with redis.type External it is Unknown to the
 	// operator itself and follows from the gateways, which are ready only after they have reached Redis once.
 	ConditionRedisReady = "RedisReady"
-	// ConditionGatewayReady is True while at least one gateway pod is ready.
+	// ConditionGatewayReady is True while as many gateway pods are ready as spec.replicas asks for.
 	ConditionGatewayReady = "GatewayReady"
 	// ConditionAutoscaling is present with spec.autoscaling, and True while the HorizontalPodAutoscaler can scale.
 	ConditionAutoscaling = "Autoscaling"
