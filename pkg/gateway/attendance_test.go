@@ -165,7 +165,9 @@ func TestTheConnectionsOfAGatewayThatDiedCountNoMore(t *testing.T) {
 	kept := nodes[0].dial(t, "alice")
 	lost := doomed.dial(t)
 	eventually(t, "both count", func() bool { return nodes[0].attendance.settled() && doomed.metric(t, "wscluster_users_untold") == 0 })
-	time.Sleep(believed) // until the dead may be doubted; younger ones count for up to that long
+	// Until the dead may be doubted; younger ones count for up to that long. The second is for a word that was still on its way
+	// to Redis when the metric said that none was left.
+	time.Sleep(believed + time.Second)
 	_ = doomed.Process.Kill()
 	lost.wantEnd()
 	back := nodes[0].dial(t, "alice")
