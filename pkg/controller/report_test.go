@@ -298,6 +298,14 @@ func TestAutoscalingSaysWhatIsMissing(t *testing.T) {
 		}
 		return ""
 	})
+	write(corev1.ConditionFalse, "InvalidSelector") // what it says when it looks before the first status is written
+	eventually(t, "Autoscaling blames no metrics", func() string {
+		refresh(t, cluster)
+		if condition := meta.FindStatusCondition(cluster.Status.Conditions, "Autoscaling"); condition == nil || !strings.Contains(condition.Message, "which pods") {
+			return fmt.Sprintf("it is %+v", condition)
+		}
+		return ""
+	})
 	write(corev1.ConditionFalse, "FailedGetPodsMetric")
 	if message := waitCondition(t, cluster, "Autoscaling", metav1.ConditionFalse, v1alpha1.ReasonMetricsMissing); !strings.Contains(message, "custom.metrics.k8s.io") {
 		t.Errorf("Autoscaling says %q; want it to name the API that is missing", message)

@@ -26,6 +26,9 @@ func autoscaling(v *visit) verdict {
 		return no(v1alpha1.ReasonCannotScale, "the HorizontalPodAutoscaler cannot scale: %s", detail(able.Message))
 	case active != nil && active.Status == corev1.ConditionFalse && active.Reason == "ScalingDisabled":
 		return no(v1alpha1.ReasonSuspended, "spec.replicas is 0, which switches autoscaling off; raise it to switch it on")
+	case active != nil && active.Status == corev1.ConditionFalse && active.Reason == "InvalidSelector":
+		// it looked before the first status was written, which names the pods; it looks again within its sync period
+		return unknown("the HorizontalPodAutoscaler has not learned yet which pods to look at")
 	case active != nil && active.Status == corev1.ConditionFalse:
 		return no(v1alpha1.ReasonMetricsMissing, "%s: %s", missingMetricsAdvice(active.Reason), detail(active.Message))
 	case active != nil && active.Status == corev1.ConditionTrue:
