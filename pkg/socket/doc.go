@@ -2,6 +2,8 @@
 // gorilla/websocket makes the handshake; from then on the file descriptor is ours. The package owns descriptors, RFC 6455
 // framing, heartbeats and the closing handshake; it knows nothing of rooms, users or JSON.
 //
+// An Acceptor takes clients in: it accepts, and reads what each says first, in one goroutine for all. It knows nothing of HTTP.
+//
 // Three decisions carry the cost (docs/performance.md has the measurements):
 //
 //   - Reading: one epoll set a poller, edge-triggered. A poller's goroutine reads whatever socket has bytes into its own
