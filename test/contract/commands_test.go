@@ -222,6 +222,24 @@ func TestCommands(t *testing.T) {
 		c.refused("forbidden", `{"type":"publish","room_id":"`+closed+`","data":1}`)
 		c.refused("forbidden", `{"type":"publish","room_id":"`+name("server")+`","data":1}`)
 	})
+
+	holds(t, "A policy that changes, or a new token with other rooms, takes nobody out of a room: joins and publishes from then on are judged by it.", func(t *testing.T) {
+		g := startGateway(t, "rooms: [{match: \"granted:*\", join: token}]", "--auth=jwt", "--jwt-secret-file="+file(t, "secret", jwtSecret))
+		c := withToken(t, g, jwtOf(t, claims{"sub": "alice", "rooms": []string{"granted:1"}}))
+		c.join("granted:1")
+		c.acked(`{"type":"auth","token":"` + jwtOf(t, claims{"sub": "alice", "rooms": []string{"granted:2"}}) + `"}`)
+		c.publish("granted:1") // its members may, and it still is one
+		c.join("granted:2")
+		c.acked(`{"type":"leave","room_id":"granted:1"}`)
+		c.refused("forbidden", `{"type":"join","room_id":"granted:1"}`)
+		g.rewrite(t, "rooms: [{match: \"granted:*\", join: none}]\n")
+		eventually(t, "nobody may join any more", func() bool {
+			return c.do(`{"type":"join","room_id":"granted:3"}`)["message"] == "nobody may join this room"
+		})
+		c.publish("granted:2")
+		g.rewrite(t, "rooms: [{match: \"granted:*\", publish: none}]\n")
+		eventually(t, "nobody may publish any more", func() bool { return c.do(`{"type":"publish","room_id":"granted:2","data":1}`)["code"] == "forbidden" })
+	})
 }
 
 func TestWhoMay(t *testing.T) {
