@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 
@@ -153,7 +154,10 @@ func apiBody(w http.ResponseWriter, r *http.Request, limit int64, tooLarge strin
 	if _, over := errors.AsType[*http.MaxBytesError](err); over {
 		return nil, &protocol.Error{Code: protocol.CodeBadRequest, Message: tooLarge}
 	}
-	return nil, &protocol.Error{Code: protocol.CodeBadRequest, Message: "the body cannot be read: " + err.Error()}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, &protocol.Error{Code: protocol.CodeBadRequest, Message: "the body did not arrive in time"}
+	}
+	return nil, &protocol.Error{Code: protocol.CodeBadRequest, Message: "the body ended too early"}
 }
 
 // apiName checks an id in the path.

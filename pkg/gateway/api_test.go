@@ -1,14 +1,17 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -251,5 +254,23 @@ func TestTheServerAPILetsNobodyInWithoutAKey(t *testing.T) {
 	newBackend(t, n, "new").want("POST", "/v1/rooms/r/messages", `{"data":1}`, 200, "")
 	if got := request(t, http.MethodGet, "http://"+n.api.Addr().String()+"/openapi.yaml", nil); got.status != http.StatusOK || got.body != string(openAPI) {
 		t.Errorf("/openapi.yaml answers %d, want the description for everybody", got.status)
+	}
+}
+
+func TestABackendThatSendsItsBodyTooSlowlyIsRefused(t *testing.T) {
+	_, change := withAPI(t, "secret\n")
+	n := start(t, "memory://", change, func(g *Gateway) { g.bodyTimeout = 200 * time.Millisecond })
+	conn, err := net.Dial("tcp", n.api.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(conn, "POST /v1/rooms/r/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\nContent-Length: 100\r\n\r\n{")
+	answer, err := io.ReadAll(conn) // it ends when the gateway closes the connection
+	if err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 400 ")) || !bytes.HasSuffix(answer, []byte(`{"code":"bad_request","message":"the body did not arrive in time"}`+"\n")) {
+		t.Errorf("the answer is %q, %v; want a refusal, and the end of the connection", answer, err)
 	}
 }

@@ -42,6 +42,7 @@ type Gateway struct {
 	apiKeys       apiKeys
 	public, ops   net.Listener
 	api           net.Listener // nil: the server API is off
+	bodyTimeout   time.Duration
 
 	// live is the part of the settings that changes when files change.
 	live atomic.Pointer[live]
@@ -95,6 +96,7 @@ func New(s settings.Settings, plane backplane.Backplane, logger *slog.Logger) (*
 	g := &Gateway{
 		settings: s, logger: logger, backplane: plane, sequence: newMessageIDs(), started: time.Now(),
 		drainNow: make(chan struct{}), sessions: map[*session]struct{}{}, fleet: newFleet(plane), canary: newCanary(plane),
+		bodyTimeout: bodyTimeout,
 	}
 	var err error
 	keys, stopKeys := context.WithCancel(context.Background())
@@ -181,6 +183,7 @@ func (g *Gateway) apiAddress() string {
 // what is left, when hard ends.
 func (g *Gateway) Run(ctx, hard context.Context) error {
 	public, ops, api := g.server(g.publicHandler()), g.server(g.opsHandler()), g.server(g.apiHandler())
+	api.ReadTimeout = g.bodyTimeout
 	failed := make(chan error, 3)
 	go func() { failed <- g.servePublic(public) }()
 	go func() { failed <- ops.Serve(g.ops) }()
@@ -242,6 +245,8 @@ const (
 	headerTimeout  = 10 * time.Second
 	maxHeaderBytes = 32 << 10
 	idleTimeout    = 2 * time.Minute
+	// bodyTimeout is what a backend has for sending a request, whose body may be maxBatchBytes.
+	bodyTimeout = 30 * time.Second
 	// flushTimeout is a little more than a publish may take.
 	flushTimeout = 3 * time.Second
 )
