@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -39,6 +40,9 @@ func (g *Gateway) publicHandler() http.Handler {
 func (g *Gateway) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	result := g.connect(w, r) //nolint:contextcheck // the connection outlives the request
 	g.metrics.connects[result].Add(1)
+	if result != connectOK && g.logger.Enabled(r.Context(), slog.LevelDebug) {
+		g.logger.Debug("refused", "result", connectResultNames[result], "address", auth.ClientAddr(r, g.settings.TrustedProxies).String())
+	}
 }
 
 // connectResult is how a connection attempt ended; its text is a metric label.
@@ -66,7 +70,8 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult 
 		refuse(w, http.StatusServiceUnavailable, protocol.CodeDraining, "this gateway is leaving: connect again to reach another", 1)
 		return connectDraining
 	}
-	if result, retryAfter := g.admission.admit(time.Now(), auth.ClientAddr(r, g.settings.TrustedProxies), &live.limits); result != connectOK {
+	address := auth.ClientAddr(r, g.settings.TrustedProxies)
+	if result, retryAfter := g.admission.admit(time.Now(), address, &live.limits); result != connectOK {
 		refuseAttempt(w, result, retryAfter)
 		return result
 	}
@@ -99,6 +104,9 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) connectResult 
 	s := &session{gateway: g, conn: conn, opened: time.Now().UnixNano()}
 	s.identity.Store(&identity)
 	s.client = hub.Client{ID: newConnectionID(), UserID: identity.UserID, Sender: conn}
+	if g.logger.Enabled(context.Background(), slog.LevelDebug) {
+		g.logger.Debug("connected", "connection_id", s.client.ID, "user_id", s.client.UserID, "address", address.String())
+	}
 
 	wait, cancel := context.WithTimeout(context.Background(), subscribeWait)
 	if status := g.backplane.Status(); !status.Up {

@@ -176,7 +176,6 @@ func (s *session) welcome(inbox *protocol.Position) {
 	if !end.IsZero() {
 		s.expiry.watch(s, end) // after the welcome: a token that is about to end has a frame sent at once
 	}
-	g.logger.Debug("connected", "connection_id", s.client.ID, "user_id", s.client.UserID)
 }
 
 // fail sends an error frame.

@@ -137,7 +137,15 @@ func TestSettings(t *testing.T) {
 
 	holds(t, "Networks such as 10.0.0.0/8 whose X-Forwarded-For is believed, for logs and for limits per address.", func(t *testing.T) {
 		for proxies, want := range map[string]bool{"127.0.0.0/8": false, "10.0.0.0/8": true} {
-			g := startGateway(t, "", "--auth=trusted", "--connects-per-second-per-address=1", "--trusted-proxies="+proxies)
+			g := startGateway(t, "", "--auth=trusted", "--connects-per-second-per-address=1", "--trusted-proxies="+proxies, "--log-level=debug")
+			dialWith(t, "ws://"+g.public+"/ws?user_id=logged", http.Header{"X-Forwarded-For": {"198.51.100.1, 203.0.113.200"}})
+			address := "127.0.0.1"
+			if !want {
+				address = "203.0.113.200"
+			}
+			eventually(t, "the log says which address has connected", func() bool {
+				return strings.Contains(g.log.String(), `"user_id":"logged","address":"`+address+`"`)
+			})
 			limited := false
 			for i := range 60 { // another address each time, if it is believed
 				got := handshake(t, g, "/ws?user_id=", "X-Forwarded-For", fmt.Sprintf("203.0.113.%d", i))
@@ -147,6 +155,16 @@ func TestSettings(t *testing.T) {
 				t.Errorf("with proxies in %s the limit for an address is reached: %v, want %v", proxies, limited, want)
 			}
 		}
+	})
+
+	holds(t, "With --log-level=debug each client that connects or is refused is a line with its address.", func(t *testing.T) {
+		g := startGateway(t, "", "--auth=trusted", "--log-level=debug")
+		dial(t, g, "alice")
+		wantRefusal(t, handshake(t, g, "/ws?user_id="), 400, "bad_request")
+		eventually(t, "the log has both", func() bool {
+			log := g.log.String()
+			return strings.Contains(log, `"user_id":"alice","address":"127.0.0.1"`) && strings.Contains(log, `"msg":"refused","result":"bad_request","address":"127.0.0.1"`)
+		})
 	})
 }
 
