@@ -176,7 +176,7 @@ func (b *Backplane) Close(ctx context.Context) error {
 	}
 	b.presence.close(ctx)
 	b.withdraw()
-	b.router.close()
+	b.router.finish(ctx)
 	flushed := make(chan struct{})
 	go func() {
 		b.publishersDone.Wait()

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,8 @@ type router struct {
 	publishing, subscribing [][]*shard
 	// learned is when a node has told of a slot's place, which is newer than what the others say for a moment.
 	learned map[uint16]time.Time
-	closed  bool
+	// refusing says that nothing new is published, closed that no shard is made any more.
+	refusing, closed bool
 }
 
 // enqueue gives p to a publisher, or ends it when there is no room for it.
@@ -57,7 +59,7 @@ func (r *router) push(l lane, p *publication) bool {
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.publishing[l][p.slot].publishers[l].queue.push(p)
+	return !r.refusing && r.publishing[l][p.slot].publishers[l].queue.push(p)
 }
 
 // refresh has the topology of a cluster looked at soon. It does not block.
@@ -109,8 +111,22 @@ func (r *router) life(slot uint16) life {
 	return life{s, s.health.life()}
 }
 
-// close has all shards publish what waits and take no more.
-func (r *router) close() {
+// finish has all shards publish what waits and end, and take nothing new. It returns when nothing waits for another shard to take it any
+// more, or ctx ends: while a slot moves, or before the topology is known, a shard must not have ended because nothing was left for it.
+func (r *router) finish(ctx context.Context) {
+	r.mu.Lock()
+	r.refusing = true
+	r.mu.Unlock()
+	if r.cluster != nil {
+		ticker := time.NewTicker(time.Millisecond)
+		defer ticker.Stop()
+		for r.backplane.budget.messages.Load() > 0 && ctx.Err() == nil {
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+			}
+		}
+	}
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
