@@ -221,14 +221,15 @@ func TestAnOutageOfRedisLosesOnlyWhatWasInFlight(t *testing.T) {
 
 func TestARunThatIsCutShortLosesNothing(t *testing.T) {
 	n := startNode(t, "one", memory.New(), nil)
+	g := connectAll(t, Options{URLs: []string{n.url}, Publishers: 1, Subscribers: 50, Check: true})
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(time.Second, cancel)
 	begin := time.Now()
-	r, err := Run(ctx, Options{URLs: []string{n.url}, Publishers: 1, Subscribers: 50, Check: true}, Load{Rate: 500, Duration: time.Minute})
-	if err != nil {
-		t.Fatal(err)
+	phase, err := g.Publish(ctx, Load{Rate: 500, Duration: time.Minute})
+	if err == nil {
+		t.Error("a run that is cut short must say so")
 	}
-	wantClean(t, r)
+	wantClean(t, g.Report(phase))
 	if took := time.Since(begin); took > 30*time.Second {
 		t.Errorf("it went on for %v", took)
 	}
