@@ -87,6 +87,13 @@ func TestTheCheckCatchesAServerThatCheats(t *testing.T) {
 			}
 			return honest(c, n, member, frame)
 		}, Trouble{Lost: messages / 10}, "10 acked messages were lost though no fault was near"},
+		{"loses one during an outage that shows in a late ack only", func(c *cheat, n, member int, frame []byte) [][]byte {
+			if member == 3 && n == 50 {
+				time.Sleep(lateAck)
+				return nil
+			}
+			return honest(c, n, member, frame)
+		}, Trouble{InFlight: 1}, ""},
 		{"doubles", func(c *cheat, n, member int, frame []byte) [][]byte {
 			if member == 3 && n%10 == 5 {
 				return [][]byte{frame, frame}

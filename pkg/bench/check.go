@@ -15,8 +15,8 @@ const codeUnavailable = string(protocol.CodeUnavailable)
 // A member is owed every acked message that was sent after it had joined. What it did not get was, in this order:
 //
 //   - missed while away: sent while the client had no connection, or in the margin before it noticed that it had none;
-//   - in flight: sent during a fault that any client saw (a connection that ended, a publish that was not confirmed), or in
-//     the margin around it;
+//   - in flight: sent during a fault that any client saw (a connection that ended, a publish that was not confirmed, or
+//     only after a second), or in the margin around it;
 //   - lost: nothing excuses it.
 //
 // Rooms with a history excuse nothing, but for what the server itself declared lost by a new epoch.

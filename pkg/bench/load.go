@@ -277,6 +277,10 @@ func (g *Generator) delivered(c *Conn, s Stamp) {
 	}
 }
 
+// lateAck is how long an ack takes that tells of a fault: a gateway waits up to 2 s for a Redis that is away, and a short outage shows in
+// nothing else.
+const lateAck = time.Second
+
 // acked counts a publish that the server took.
 func (c *Conn) acked(s Stamp) {
 	g := c.generator
@@ -286,7 +290,11 @@ func (c *Conn) acked(s Stamp) {
 	}
 	c.unanswered--
 	g.phase.Acked++
-	g.phase.ackLatency.add(g.elapsed() - s.At)
+	took := g.elapsed() - s.At
+	g.phase.ackLatency.add(took)
+	if took >= lateAck {
+		g.fault()
+	}
 	if g.check != nil {
 		g.check.acked(s)
 	}

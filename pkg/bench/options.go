@@ -68,8 +68,8 @@ type Options struct {
 	Check bool
 	// History says that the rooms keep a log: clients recover what they missed, and nothing acked may be lost.
 	History bool
-	// FaultMargin is how long before a fault is seen (a connection that ended, a publish that was not confirmed) messages
-	// may have been in flight; default 3 s, longer than a gateway takes to notice a silent link to Redis.
+	// FaultMargin is how long before a fault is seen (a connection that ended, a publish that was not confirmed, or only
+	// after a second) messages may have been in flight; default 3 s, longer than a gateway takes to notice a silent link to Redis.
 	FaultMargin time.Duration
 
 	// Dialect is what the server speaks; default: ours.
