@@ -143,7 +143,7 @@ func (g *Gateway) tellOfCanary(shard string, before, now canaryState) {
 	logger := g.logger.With("shard", shard)
 	switch {
 	case now.refusal != "" && before.refusal == "":
-		logger.Error("Redis takes no writes: what is to be kept cannot be published", "error", now.refusal)
+		logger.Warn("Redis takes no writes: what is to be kept cannot be published", "error", now.refusal)
 	case now.refusal == "" && before.refusal != "":
 		logger.Info("Redis takes writes again")
 	}

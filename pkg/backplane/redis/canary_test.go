@@ -213,4 +213,10 @@ func TestRedisSaysWhyItTakesNoWrites(t *testing.T) {
 	if words := refusal(); words != "" {
 		t.Errorf("it refuses still: %q", words)
 	}
+	if err := admin(t, server.Addr).Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if words, err := b.Refusal(t.Context(), b.Shards()[0]); words != "" || err == nil {
+		t.Errorf("a primary that became a replica refuses with %q, %v; want only an error: another link leads to the primary", words, err)
+	}
 }

@@ -28,7 +28,8 @@ func (b *Backplane) Refusal(ctx context.Context, shard string) (string, error) {
 	_, err = awaitAnswer(ctx, func(ended func(any, error)) {
 		b.call(b.publisherOf(tag), &call{tag: tag, script: writeScript, keys: []string{tag + writeSuffix}, ended: ended})
 	})
-	if refused, ok := errors.AsType[refusal](err); ok {
+	// What a replica says, or a server that is loading or was not let in to, is of the link, which is left for another one.
+	if refused, ok := errors.AsType[refusal](err); ok && !unusable(refused) {
 		// Redis appends the hash of the script and the line in it
 		words, _, _ := strings.Cut(string(refused), " script: ")
 		return words, nil
