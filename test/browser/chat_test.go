@@ -58,7 +58,7 @@ const twoGateways = "{replicas: 2, auth: {type: TrustedUserID}, service: {sessio
 func separate(t *testing.T, first, second *page) {
 	t.Helper()
 	if first.node() == second.node() {
-		second.do(chromedp.Click("#switch-node"))
+		second.click("#switch-node")
 		second.await("another gateway", fmt.Sprintf(`document.getElementById("link-node").textContent !== %q`, first.node()))
 	}
 }
@@ -98,7 +98,7 @@ func TestTwoPagesOnTwoGatewaysTalk(t *testing.T) {
 
 	// A room that was left is not heard any more.
 	alice.openConversation("lobby")
-	alice.do(chromedp.Click("#leave"))
+	alice.click("#leave")
 	alice.await("that the room is gone", `document.querySelector('[data-id=lobby]') === null`)
 	bob.openConversation("lobby")
 	bob.say("nobody is here")
@@ -119,7 +119,7 @@ func TestTheButtonReachesAnotherGatewayDespiteAffinity(t *testing.T) {
 	page := startBrowser(t).open("http://" + run.AwaitUp() + "/")
 	page.enter("alice")
 	before := page.node()
-	page.do(chromedp.Click("#switch-node"))
+	page.click("#switch-node")
 	page.await("an explanation", `document.getElementById("link-detail").textContent.includes("ClientIP affinity")`)
 	page.await("the next gateway", fmt.Sprintf(`document.getElementById("link-node").textContent !== %q`, before))
 	page.await("word of it", `document.getElementById("link-detail").textContent.includes("without a gap")`)
@@ -248,7 +248,7 @@ func TestWhatOthersWriteIsTextOnly(t *testing.T) {
 	}
 	page.hears(markup)
 	page.hears("12.5")
-	page.do(chromedp.Click(`button.entry.user`))
+	page.click(`button.entry.user`)
 	page.hears("12.5")
 	if found := eval[int](page, `document.querySelectorAll("#chat img:not(.brand img), #chat script, #chat b").length`); found != 0 {
 		t.Errorf("%d elements came out of messages", found)
@@ -269,7 +269,7 @@ func TestAGuestIsShownByNameAndID(t *testing.T) {
 	bob.hears("hello")
 	bob.await("the name", `document.querySelector(".message .who").textContent === "alice"`)
 	bob.await("the id that the server made", `document.querySelector(".message .head .id")?.textContent.length > 0`)
-	bob.do(chromedp.Click(".message .who"))
+	bob.click(".message .who")
 	bob.say("hello, whoever you are")
 	alice.await("a direct message", `document.querySelector("button.entry.user .badge")`)
 }
@@ -323,11 +323,11 @@ func TestThePageFitsItsScreens(t *testing.T) {
 			alice.fits("the conversation on a " + s.name)
 			alice.shoot("talk-" + s.name + "-" + scheme)
 			if s.mobile {
-				alice.do(chromedp.Click("#back"))
+				alice.click("#back")
 				alice.await("the list", `document.getElementById("join-room").checkVisibility()`)
 				alice.fits("the list on a " + s.name)
 				alice.shoot("list-" + s.name + "-" + scheme)
-				alice.do(chromedp.Click(`button.entry[data-id=lobby]`))
+				alice.click(`button.entry[data-id=lobby]`)
 			}
 		}
 	}

@@ -141,6 +141,23 @@ func (p *page) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
+// click clicks what the selector finds. The page makes parts of itself anew when something happens, and what was found may be gone before
+// it is clicked: a person does not notice, and the click is tried again.
+func (p *page) click(selector string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, localtest.Patience)
+	defer cancel()
+	for {
+		err := chromedp.Do(ctx, chromedp.Click(selector))
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil || !strings.Contains(err.Error(), "Could not find node with given id") {
+			p.t.Fatalf("%s: click %s: %v", p.name, selector, err)
+		}
+	}
+}
+
 // eval runs an expression in the page. The policy forbids eval to the page, not to the debugger.
 func eval[T any](p *page, expression string) T {
 	p.t.Helper()
@@ -168,7 +185,8 @@ func (p *page) await(what, expression string) {
 func (p *page) enter(name string) {
 	p.t.Helper()
 	p.name = name
-	p.do(chromedp.SetValue("#name", name), chromedp.Click("#enter button"))
+	p.do(chromedp.SetValue("#name", name))
+	p.click("#enter button")
 	p.awaitConnected()
 }
 
@@ -212,7 +230,7 @@ func (p *page) hears(text string) {
 
 func (p *page) openConversation(id string) {
 	p.t.Helper()
-	p.do(chromedp.Click(fmt.Sprintf(`button.entry[data-id=%s]`, id)))
+	p.click(fmt.Sprintf(`button.entry[data-id=%s]`, id))
 	p.await("the conversation "+id, fmt.Sprintf(`document.getElementById("talk-title").textContent === %q`, id))
 }
 
