@@ -39,7 +39,7 @@ type Figures struct {
 // Measured returns the figures of docs/performance.md.
 func Measured() Figures {
 	return Figures{
-		Write: 7 * time.Microsecond, Receive: 30 * time.Microsecond, Publish: 70 * time.Microsecond, Connect: 80 * time.Microsecond,
+		Write: 7 * time.Microsecond, Receive: 30 * time.Microsecond, Publish: 70 * time.Microsecond, Connect: 60 * time.Microsecond,
 		Heartbeat: 20 * time.Microsecond, HeartbeatEvery: 25 * time.Second,
 		ConnectionBytes: 2_800, KernelBytes: 4_500, ProcessBytes: 25e6,
 		RedisPublish: 15 * time.Microsecond, RedisForward: 12 * time.Microsecond,
