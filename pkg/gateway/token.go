@@ -76,11 +76,11 @@ func (s *session) renew(c *protocol.Command) *protocol.Error {
 	}
 	id, token := []byte(string(c.ID)), string(c.Token)
 	go func() {
-		defer s.renewing.Store(false)
 		ctx, cancel := context.WithTimeout(context.Background(), renewTimeout)
 		defer cancel()
 		identity, err := s.gateway.authenticator.Renew(ctx, *s.identity.Load(), token)
 		if err != nil {
+			s.renewing.Store(false) // before the answer: who has it may send the next token
 			s.fail(id, refusal(err))
 			return
 		}
@@ -88,6 +88,7 @@ func (s *session) renew(c *protocol.Command) *protocol.Error {
 		if !s.moving.Load() {
 			s.gateway.attendance.enter(s)
 		}
+		s.renewing.Store(false)
 		if len(id) > 0 {
 			s.send(func(dst []byte) []byte { return protocol.AppendAck(dst, id) })
 		}
