@@ -78,7 +78,7 @@ func TestASilentClientIsCutAfterTwoAndAHalfHeartbeats(t *testing.T) {
 			"one that never answers":                        {0, 0},
 			"one that answers once":                         {1, 0},
 			"one that answers three times, late":            {3, heartbeat * 9 / 10},
-			"one that answers once, later than a heartbeat": {1, heartbeat * 3 / 2},
+			"one that answers once, later than a heartbeat": {1, heartbeat * 5 / 4},
 		} {
 			t.Run(heartbeat.String()+" "+name, func(t *testing.T) {
 				p := beating(heartbeat)
