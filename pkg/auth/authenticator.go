@@ -118,9 +118,19 @@ func validID(id string) bool {
 // bearerProtocol starts the subprotocol in which a browser can offer a token, since it cannot set headers.
 const bearerProtocol = "bearer."
 
+// Bearer returns what a request shows in Authorization: Bearer, as it stands there, and whether it has such a header. The scheme's case
+// does not matter (RFC 9110, section 11.1).
+func Bearer(r *http.Request) (token string, found bool) {
+	scheme, token, found := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !found || !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	return token, true
+}
+
 // tokenOf finds the token: in the Authorization header, else in the query, else among the offered subprotocols.
 func tokenOf(r *http.Request) (string, error) {
-	if scheme, token, found := strings.Cut(r.Header.Get("Authorization"), " "); found && strings.EqualFold(scheme, "Bearer") {
+	if token, found := Bearer(r); found {
 		return strings.TrimSpace(token), nil
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/wscluster/wscluster/pkg/auth"
 	"github.com/wscluster/wscluster/pkg/protocol"
 	"github.com/wscluster/wscluster/pkg/settings"
 )
@@ -89,18 +90,9 @@ func apiMethods(mux *http.ServeMux, r *http.Request) (methods []string) {
 	return methods
 }
 
-// bearer returns what a request shows in Authorization: Bearer; empty: nothing. The scheme's case does not matter (RFC 9110, section 11.1).
-func bearer(r *http.Request) string {
-	scheme, given, found := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !found || !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return given
-}
-
 func (g *Gateway) withKey(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if given := bearer(r); given == "" || !g.apiKeys.holds(given) {
+		if given, _ := auth.Bearer(r); given == "" || !g.apiKeys.holds(given) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			refuse(w, http.StatusUnauthorized, protocol.CodeUnauthorized, "send one of the API keys as Authorization: Bearer KEY", 0)
 			return

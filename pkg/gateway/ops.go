@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/wscluster/wscluster/pkg/auth"
 	"github.com/wscluster/wscluster/pkg/protocol"
 	"github.com/wscluster/wscluster/pkg/settings"
 	"github.com/wscluster/wscluster/pkg/socket"
@@ -86,7 +87,7 @@ func (g *Gateway) guard(next http.HandlerFunc) http.HandlerFunc {
 			refuse(w, http.StatusInternalServerError, protocol.CodeInternal, "the ops token cannot be read; the log says why", 0)
 			return
 		}
-		if given := bearer(r); given == "" || subtle.ConstantTimeCompare([]byte(given), token) != 1 {
+		if given, _ := auth.Bearer(r); given == "" || subtle.ConstantTimeCompare([]byte(given), token) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			refuse(w, http.StatusUnauthorized, protocol.CodeUnauthorized, "send the ops token as Authorization: Bearer TOKEN", 0)
 			return
