@@ -97,19 +97,14 @@ func (a *Arrival) Write(p []byte) (written int, err error) {
 	if a.fd < 0 {
 		return 0, net.ErrClosed
 	}
-	for written < len(p) {
-		n, errno := write(a.fd, p[written:])
-		switch errno {
-		case 0:
-			written += n
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return written, errNotNow
-		default:
-			return written, errno
-		}
+	written, errno := writeAll(a.fd, p)
+	switch errno {
+	case 0:
+		return written, nil
+	case unix.EAGAIN:
+		return written, errNotNow
 	}
-	return written, nil
+	return written, errno
 }
 
 // Close implements net.Conn.

@@ -27,6 +27,21 @@ func write(fd int32, p []byte) (int, syscall.Errno) {
 	return int(n), errno
 }
 
+// writeAll writes p until the socket takes no more (EAGAIN) or the connection breaks.
+func writeAll(fd int32, p []byte) (written int, errno syscall.Errno) {
+	for written < len(p) {
+		n, errno := write(fd, p[written:])
+		switch errno {
+		case 0:
+			written += n
+		case unix.EINTR:
+		default:
+			return written, errno
+		}
+	}
+	return written, 0
+}
+
 func waitNow(epfd uintptr, events []unix.EpollEvent) (int, syscall.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, epfd, uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
 	return int(n), errno

@@ -75,21 +75,15 @@ func (c *Conn) overLocked(n int) bool {
 // writeLocked writes p until the socket takes no more; the kernel then tells the poller when there is room again.
 // It returns false when the connection broke.
 func (c *Conn) writeLocked(p []byte) (int, bool) {
-	written := 0
-	for written < len(p) {
-		n, errno := write(c.fd, p[written:])
-		switch errno {
-		case 0:
-			written += n
-		case unix.EINTR:
-		case unix.EAGAIN:
-			return written, c.awaitRoomLocked()
-		default:
-			c.breakLocked()
-			return written, false
-		}
+	written, errno := writeAll(c.fd, p)
+	switch errno {
+	case 0:
+		return written, true
+	case unix.EAGAIN:
+		return written, c.awaitRoomLocked()
 	}
-	return written, true
+	c.breakLocked()
+	return written, false
 }
 
 // awaitRoomLocked has the kernel tell the poller when there is room, from the first time that there is none on. It returns false
